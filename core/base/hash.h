@@ -1,0 +1,18 @@
+/* Keyed hashing: clients choose header names, keys and tokens, so every table they reach is keyed
+ * with a secret of the process (SipHash-1-3). */
+#ifndef WEIR_BASE_HASH_H
+#define WEIR_BASE_HASH_H
+
+#include <stdint.h>
+
+#include "base/span.h"
+
+struct hash_key {
+    uint64_t k0, k1;
+};
+
+uint64_t hash_span(const struct hash_key *key, struct span s);
+/* Fresh random key. */
+struct hash_key hash_key_random(void);
+
+#endif

@@ -1,0 +1,325 @@
+/* What every other room relies on. Expected values come from published definitions, not from us. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/random.h"
+#include "base/text.h"
+
+static void expect_span(struct span have, const char *want)
+{
+    cr_expect(span_equal(have, span_text(want)), "have '%.*s', want '%s'", SPAN_ARG(have), want);
+}
+
+Test(span, an_absent_span_is_not_an_empty_one)
+{
+    cr_expect(!span_is_set(SPAN_NONE));
+    cr_expect(span_is_set(SPAN("")));
+    cr_expect(span_is_empty(SPAN("")));
+}
+
+Test(span, only_ascii_case_is_folded)
+{
+    cr_expect(span_equal_nocase(SPAN("Content-Type"), SPAN("cONTENT-tYPE")));
+    cr_expect(!span_equal_nocase(SPAN("@["), SPAN("`{")), "neighbours of the letters differ");
+    cr_expect(!span_equal_nocase(SPAN("\xc3\x84"), SPAN("\xc3\xa4")));
+    cr_expect(!span_equal_nocase(SPAN("ab"), SPAN("abc")));
+    cr_expect(span_starts_with_nocase(SPAN("Bearer x"), SPAN("bearer ")));
+}
+
+Test(span, split_keeps_empty_items_and_ends)
+{
+    struct span rest = SPAN("a,,b,"), item;
+    const char *want[] = {"a", "", "b", ""};
+    size_t count = 0;
+    while (span_split(&rest, ',', &item)) {
+        cr_assert_lt(count, 4);
+        expect_span(item, want[count++]);
+    }
+    cr_expect_eq(count, 4);
+}
+
+Test(span, search_trim_compare)
+{
+    cr_expect_eq(span_search(SPAN("abcabd"), SPAN("abd")), 3);
+    cr_expect_eq(span_search(SPAN("abc"), SPAN("x")), 3);
+    expect_span(span_trim(SPAN(" \ta b\t ")), "a b");
+    cr_expect_eq(span_compare(SPAN("ab"), SPAN("abc")), -1);
+    cr_expect_eq(span_compare(SPAN("\xff"), SPAN("a")), 1, "bytes are unsigned");
+    cr_expect(span_equal_secret(SPAN("sesame"), SPAN("sesame")));
+    cr_expect(!span_equal_secret(SPAN("sesame"), SPAN("sesamf")));
+}
+
+Test(arena, pieces_are_aligned_apart_and_zeroed)
+{
+    struct arena *arena = arena_create(NULL);
+    cr_assert_not_null(arena);
+    char *before = NULL;
+    for (size_t size = 0; size < 3000; size += 7) {
+        char *text = arena_bytes(arena, 3);
+        unsigned char *piece = arena_zalloc(arena, size);
+        cr_assert(text != NULL && piece != NULL);
+        cr_expect_eq((uintptr_t)piece % 16, 0);
+        for (size_t i = 0; i < size; i++)
+            cr_assert_eq(piece[i], 0);
+        memset(piece, 0xee, size);
+        cr_expect(before == NULL || strcmp(before, "ok") == 0, "an earlier piece was overwritten");
+        memcpy(text, "ok", 3);
+        before = text;
+    }
+    arena_destroy(arena);
+}
+
+Test(arena, a_reset_arena_uses_the_same_memory_again)
+{
+    struct arena_pool *pool = arena_pool_create(4096, 8);
+    struct arena *arena = arena_create(pool);
+    cr_assert_not_null(arena);
+    void *first = arena_alloc(arena, 100);
+    for (int i = 0; i < 100; i++)
+        cr_assert_not_null(arena_alloc(arena, 1000));
+    arena_reset(arena);
+    cr_expect_eq(arena_used(arena), 0);
+    cr_expect_eq(arena_alloc(arena, 100), first);
+    arena_destroy(arena);
+    arena_pool_destroy(pool);
+}
+
+Test(arena, limits_and_overflows_are_refused_and_leave_it_usable)
+{
+    struct arena *arena = arena_create(NULL);
+    arena_limit(arena, 1000);
+    cr_expect_null(arena_alloc(arena, 2000));
+    cr_expect_null(arena_alloc(arena, SIZE_MAX));
+    cr_expect_null(arena_alloc(arena, SIZE_MAX - 8));
+    cr_expect_null(arena_zalloc_array(arena, SIZE_MAX / 2, 4));
+    cr_expect_not_null(arena_alloc(arena, 900));
+    cr_expect_null(arena_alloc(arena, 200));
+    arena_destroy(arena);
+}
+
+Test(arena, copies_are_terminated)
+{
+    struct arena *arena = arena_create(NULL);
+    struct span copy = arena_copy(arena, span_of("abcdef", 3));
+    cr_expect_str_eq(copy.data, "abc");
+    cr_expect(!span_is_set(arena_copy(arena, SPAN_NONE)));
+    cr_expect(span_is_set(arena_copy(arena, SPAN(""))));
+    expect_span(arena_printf(arena, "%d-%s", 7, "x"), "7-x");
+    arena_destroy(arena);
+}
+
+Test(buf, json_strings_are_valid_whatever_the_bytes)
+{
+    static const struct {
+        const char *why, *text, *json;
+    } rows[] = {
+        {"plain", "abc", "\"abc\""},
+        {"quotes and backslashes", "a\"\\b", "\"a\\\"\\\\b\""},
+        {"named controls", "\n\r\t\b\f", "\"\\n\\r\\t\\b\\f\""},
+        {"other controls", "\x01\x1f\x7f", "\"\\u0001\\u001f\\u007f\""},
+        {"UTF-8 passes", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+         "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
+        {"a lone continuation byte", "a\x80z", "\"a\\ufffdz\""},
+        {"a cut sequence", "\xe2\x82", "\"\\ufffd\\ufffd\""},
+        {"an overlong slash", "\xc0\xaf", "\"\\ufffd\\ufffd\""},
+        {"a surrogate", "\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        AUTO_BUF out = BUF_INIT;
+        buf_json(&out, span_text(rows[i].text));
+        cr_expect(span_equal(buf_view(&out), span_text(rows[i].json)), "%s: %.*s", rows[i].why,
+                  SPAN_ARG(buf_view(&out)));
+    }
+    AUTO_BUF zero = BUF_INIT;
+    buf_json(&zero, span_of("a\0b", 3));
+    expect_span(buf_view(&zero), "\"a\\u0000b\"");
+}
+
+Test(buf, a_full_buffer_fails_once_and_for_all)
+{
+    AUTO_BUF buf = {.limit = 10};
+    buf_text(&buf, "0123456789");
+    cr_expect(!buf.failed);
+    buf_byte(&buf, 'x');
+    cr_expect(buf.failed);
+    cr_expect_eq(buf.size, 10);
+}
+
+Test(buf, files_above_the_limit_are_refused)
+{
+    char path[] = "/tmp/weir-test-buf-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    char piece[40000];
+    memset(piece, 'a', sizeof(piece));
+    cr_assert_eq(write(fd, piece, sizeof(piece)), (ssize_t)sizeof(piece));
+    AUTO_BUF whole = BUF_INIT;
+    cr_expect_eq(buf_read_file(&whole, path, 40000), WEIR_OK);
+    cr_expect_eq(whole.size, sizeof(piece));
+    AUTO_BUF large = BUF_INIT;
+    cr_expect_eq(buf_read_file(&large, path, 39999), WEIR_ERR_LIMIT);
+    AUTO_BUF none = BUF_INIT;
+    cr_expect_eq(buf_read_file(&none, "/nonexistent", 10), WEIR_ERR_SYSTEM);
+    (void)close(fd);
+    (void)unlink(path);
+}
+
+Test(map, ten_thousand_keys_come_and_go)
+{
+    static char keys[10000][8];
+    AUTO(map_destroy) struct map *map = map_create(0);
+    cr_assert_not_null(map);
+    for (size_t i = 0; i < 10000; i++) {
+        (void)snprintf(keys[i], sizeof(keys[i]), "k%zu", i);
+        cr_assert_eq(map_add(map, span_text(keys[i]), keys[i]), WEIR_OK);
+    }
+    cr_expect_eq(map_add(map, SPAN("k5"), keys[6]), WEIR_ERR_EXISTS);
+    cr_expect_eq(map_find(map, SPAN("k5")), keys[5]);
+    for (size_t i = 0; i < 10000; i += 2)
+        cr_assert_eq(map_remove(map, span_text(keys[i])), keys[i]);
+    for (size_t i = 0; i < 10000; i++)
+        cr_assert_eq(map_find(map, span_text(keys[i])), i % 2 == 0 ? NULL : keys[i]);
+    cr_expect_eq(map_count(map), 5000);
+    size_t cursor = 0, seen = 0;
+    struct span key;
+    void *value;
+    while (map_next(map, &cursor, &key, &value))
+        seen++;
+    cr_expect_eq(seen, 5000);
+}
+
+Test(hash, depends_on_key_and_every_byte)
+{
+    struct hash_key key = {1, 2}, other = {1, 3};
+    cr_expect_eq(hash_span(&key, SPAN("abc")), hash_span(&key, SPAN("abc")));
+    cr_expect_neq(hash_span(&key, SPAN("abc")), hash_span(&other, SPAN("abc")));
+    cr_expect_neq(hash_span(&key, SPAN("abcdefgh1")), hash_span(&key, SPAN("abcdefgh2")));
+    cr_expect_neq(hash_span(&key, span_of("\0", 1)), hash_span(&key, SPAN("")));
+}
+
+Test(text, numbers)
+{
+    char digits[TEXT_U64_MAX];
+    expect_span(span_of(digits, text_from_u64(digits, UINT64_MAX)), "18446744073709551615");
+    expect_span(span_of(digits, text_from_u64(digits, 0)), "0");
+    static const struct {
+        const char *text;
+        bool good;
+        int64_t value;
+    } rows[] = {
+        {"0", true, 0},     {"9223372036854775807", true, INT64_MAX},
+        {"-1", true, -1},   {"-9223372036854775808", true, INT64_MIN},
+        {"", false, 0},     {"9223372036854775808", false, 0},
+        {"+1", false, 0},   {"1 ", false, 0},
+        {"0x10", false, 0}, {"-", false, 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        int64_t value = 42;
+        cr_expect_eq(text_to_i64(span_text(rows[i].text), &value), rows[i].good, "%s",
+                     rows[i].text);
+        cr_expect_eq(value, rows[i].good ? rows[i].value : 42, "%s", rows[i].text);
+    }
+    double number;
+    cr_expect(text_to_double(SPAN("0.5e1"), &number) && number >= 5 && number <= 5);
+    cr_expect(!text_to_double(SPAN("inf"), &number));
+    cr_expect(!text_to_double(SPAN("0x1"), &number));
+    cr_expect(!text_to_double(SPAN("1e999"), &number));
+}
+
+Test(text, percent_codes)
+{
+    struct arena *arena = arena_create(NULL);
+    expect_span(text_percent_decode(arena, SPAN("a%20b+c%2"), true), "a b c%2");
+    expect_span(text_percent_decode(arena, SPAN("a+%zz%41"), false), "a+%zzA");
+    struct span same = SPAN("plain");
+    cr_expect_eq(text_percent_decode(arena, same, true).data, same.data, "borrowed when unchanged");
+    expect_span(text_percent_encode(arena, SPAN("a b/\xc3\xa9~")), "a%20b%2F%C3%A9~");
+    arena_destroy(arena);
+}
+
+Test(text, uuids)
+{
+    char out[UUID_TEXT];
+    /* RFC 9562, appendix A.4 */
+    uuid_v5(out, SPAN("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), SPAN("www.example.com"));
+    expect_span(span_of(out, UUID_TEXT), "2ed6657d-e927-568b-95e1-2665a8aea6a2");
+    uuid_v4(out);
+    cr_expect(uuid_is_valid(span_of(out, UUID_TEXT)));
+    cr_expect_eq(out[14], '4');
+    cr_expect_not_null(strchr("89ab", out[19]));
+    cr_expect(!uuid_is_valid(SPAN("2ed6657d-e927-568b-95e1-2665a8aea6ag")));
+    cr_expect(!uuid_is_valid(SPAN("2ed6657de927-568b-95e1-2665a8aea6a2-")));
+}
+
+Test(text, distance_is_bounded)
+{
+    cr_expect_eq(text_distance(SPAN("servies"), SPAN("services"), 2), 1);
+    cr_expect_eq(text_distance(SPAN("kitten"), SPAN("sitting"), 3), 3);
+    cr_expect_eq(text_distance(SPAN("kitten"), SPAN("sitting"), 2), 3);
+    cr_expect_eq(text_distance(SPAN("a"), SPAN("abcdef"), 2), 3);
+}
+
+Test(digest, published_vectors)
+{
+    unsigned char sha1[DIGEST_SHA1], sha256[DIGEST_SHA256];
+    char hex[2 * DIGEST_SHA256];
+    digest_sha1(sha1, SPAN("abc"));
+    text_hex(hex, sha1, sizeof(sha1));
+    expect_span(span_of(hex, 2 * DIGEST_SHA1), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    digest_sha256(sha256, SPAN("abc"));
+    text_hex(hex, sha256, sizeof(sha256));
+    expect_span(span_of(hex, 2 * DIGEST_SHA256),
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+Test(clock, a_frozen_clock_moves_by_hand)
+{
+    clock_freeze(5000000, 7000000);
+    clock_update();
+    cr_expect_eq(clock_mono_ms(), 5000);
+    clock_advance_us(1500);
+    cr_expect_eq(clock_mono_us(), 5001500);
+    cr_expect_eq(clock_wall_ms(), 7001);
+}
+
+Test(error, each_has_a_sentence)
+{
+    for (unsigned err = 0; err < WEIR_ERR_COUNT; err++)
+        cr_expect_gt(strlen(weir_err_text((enum weir_err)err)), 0);
+    cr_expect_eq(weir_err_status(WEIR_ERR_NO_ROUTE), 404);
+    cr_expect_str_eq(weir_err_text(WEIR_ERR_NO_ROUTE), "no Route matched with those values");
+}
+
+struct item {
+    int value;
+    struct list link;
+};
+
+Test(list, removing_inside_the_loop_and_twice)
+{
+    struct list head;
+    struct item items[4] = {{1, {0}}, {2, {0}}, {3, {0}}, {4, {0}}};
+    list_init(&head);
+    for (size_t i = 0; i < 4; i++)
+        list_push_back(&head, &items[i].link);
+    int sum = 0;
+    LIST_FOREACH (node, &head) {
+        struct item *item = LIST_ENTRY(node, struct item, link);
+        sum += item->value;
+        if (item->value % 2 == 0)
+            list_remove(node);
+    }
+    list_remove(&items[1].link);
+    cr_expect_eq(sum, 10);
+    cr_expect_eq(head.next, &items[0].link);
+    cr_expect_eq(head.prev, &items[2].link);
+}
