@@ -1,0 +1,387 @@
+/* What the host offers a plugin: a table of functions, append-only, one table per plugin. Do not
+ * call through the table; call the wrappers. Included by <weir/weir.h>, never alone. A capability
+ * that was not declared has a stub in its slots that answers WEIR_DENIED. */
+#ifndef WEIR_HOST_H
+#define WEIR_HOST_H
+
+#ifndef WEIR_WEIR_H
+#error "include <weir/weir.h>"
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define WEIR_PRINTF_ARGS(text, first) __attribute__((format(printf, text, first)))
+#else
+#define WEIR_PRINTF_ARGS(text, first)
+#endif
+
+/* Facts of an exchange as text: weir_request_text(). An id a host does not know answers absent. */
+#define WEIR_TEXT_METHOD 1U
+#define WEIR_TEXT_SCHEME 2U     /* of the client's connection: "http" or "https" */
+#define WEIR_TEXT_HOST 3U       /* without port, lower case */
+#define WEIR_TEXT_PATH 4U       /* normalised: what routing saw */
+#define WEIR_TEXT_RAW_TARGET 5U /* as sent, with the query */
+#define WEIR_TEXT_QUERY 6U      /* after '?', undecoded; absent without '?' */
+#define WEIR_TEXT_CLIENT_IP 7U  /* after trusted_ips */
+#define WEIR_TEXT_PEER_IP 8U    /* of the socket */
+#define WEIR_TEXT_REQUEST_ID 9U /* 32 hex digits */
+#define WEIR_TEXT_ROUTE_ID 10U
+#define WEIR_TEXT_ROUTE_NAME 11U
+#define WEIR_TEXT_SERVICE_ID 12U
+#define WEIR_TEXT_SERVICE_NAME 13U
+#define WEIR_TEXT_CREDENTIAL_ID 14U
+#define WEIR_TEXT_TARGET_IP 15U /* of the last attempt */
+#define WEIR_TEXT_UPSTREAM_PATH 16U
+
+/* Facts as numbers: weir_request_number(). An unknown id answers WEIR_UNSET. */
+#define WEIR_NUMBER_PORT 1U         /* of the listener, after port_maps */
+#define WEIR_NUMBER_HTTP_VERSION 2U /* 10, 11, 20 */
+#define WEIR_NUMBER_STARTED_MS 3U   /* wall clock */
+#define WEIR_NUMBER_STATUS 4U       /* of the response, once there is one */
+#define WEIR_NUMBER_SOURCE 5U       /* WEIR_SOURCE_… */
+#define WEIR_NUMBER_BYTES_IN 6U     /* so far, head included */
+#define WEIR_NUMBER_BYTES_OUT 7U
+#define WEIR_NUMBER_GATEWAY_MS 8U     /* latencies.kong */
+#define WEIR_NUMBER_TARGET_MS 9U      /* latencies.proxy; -1 when nothing was proxied */
+#define WEIR_NUMBER_TOTAL_MS 10U      /* latencies.request */
+#define WEIR_NUMBER_AUTHENTICATED 11U /* 1 once a policy set an identity */
+#define WEIR_SOURCE_SERVICE 1
+#define WEIR_SOURCE_PLUGIN 2
+#define WEIR_SOURCE_GATEWAY 3
+
+/* Of a consumer: weir_consumer_text(). Of the running policy: weir_policy_text(). */
+#define WEIR_CONSUMER_ID 1U
+#define WEIR_CONSUMER_USERNAME 2U
+#define WEIR_CONSUMER_CUSTOM_ID 3U
+#define WEIR_POLICY_ID 1U
+#define WEIR_POLICY_INSTANCE_NAME 2U
+#define WEIR_POLICY_ROUTE_ID 3U /* of its scope; absent when it has none */
+#define WEIR_POLICY_SERVICE_ID 4U
+#define WEIR_POLICY_CONSUMER_ID 5U
+
+/* Which message of the exchange. The response exists from weir_respond() or the response phases on.
+ */
+#define WEIR_SIDE_REQUEST 0U
+#define WEIR_SIDE_RESPONSE 1U
+
+#define WEIR_LOG_DEBUG 0U
+#define WEIR_LOG_INFO 1U
+#define WEIR_LOG_NOTICE 2U
+#define WEIR_LOG_WARN 3U
+#define WEIR_LOG_ERROR 4U
+
+#define WEIR_METRIC_COUNTER 1U
+#define WEIR_METRIC_GAUGE 2U
+#define WEIR_METRIC_HISTOGRAM 3U
+
+#define WEIR_IO_READ 1U
+#define WEIR_IO_WRITE 2U
+
+#define WEIR_WOKEN 0U    /* somebody called weir_wake() */
+#define WEIR_DEADLINE 1U /* nobody did in time */
+
+/* One counter of an all-or-nothing weir_dict_take(). */
+typedef struct weir_take {
+    weir_str key;
+    int64_t limit;  /* the most the counter may reach */
+    int64_t ttl_ms; /* of a counter that is made now */
+    int64_t value;  /* out: after the call */
+} weir_take;
+
+typedef weir_verdict weir_wake_hook(weir_request *request, void *self, void *context, uint32_t why);
+typedef void weir_timer_hook(void *self, void *user);
+typedef void weir_io_hook(void *self, void *user, int fd, uint32_t events);
+/* false ends the walk. */
+typedef bool weir_header_visit(void *user, weir_str name, weir_str value);
+
+typedef struct weir_host weir_host;
+struct weir_host {
+    uint32_t size;
+    uint16_t major, minor;
+
+    /* text, memory, errors */
+    void (*error_at)(weir_error *error, const char *path, const char *format, ...)
+        WEIR_PRINTF_ARGS(3, 4);
+    void (*log)(const weir_host *host, weir_request *request, uint32_t level, const char *format,
+                ...) WEIR_PRINTF_ARGS(4, 5);
+    void *(*request_alloc)(weir_request *request, size_t size);
+    void *(*policy_alloc)(const void *self, size_t size);
+    weir_str (*policy_text)(const void *self, uint32_t what);
+    const void *(*ext)(const weir_host *host, const char *id);
+
+    /* request and response */
+    weir_str (*request_text)(weir_request *request, uint32_t what);
+    int64_t (*request_number)(weir_request *request, uint32_t what);
+    weir_str (*capture)(weir_request *request, weir_str name);
+    weir_str (*query_get)(weir_request *request, weir_str name, size_t nth);
+    weir_status (*query_set)(weir_request *request, weir_str name, weir_str value);
+    weir_status (*query_remove)(weir_request *request, weir_str name);
+    weir_header_id (*header_intern)(const weir_host *host, weir_str name);
+    weir_str (*header_get)(weir_request *request, uint32_t side, weir_header_id id, size_t nth);
+    weir_status (*header_set)(weir_request *request, uint32_t side, weir_header_id id,
+                              weir_str value);
+    weir_status (*header_add)(weir_request *request, uint32_t side, weir_header_id id,
+                              weir_str value);
+    weir_status (*header_remove)(weir_request *request, uint32_t side, weir_header_id id);
+    void (*header_each)(weir_request *request, uint32_t side, weir_header_visit *visit, void *user);
+    weir_status (*method_set)(weir_request *request, weir_str method);
+    weir_status (*path_set)(weir_request *request, weir_str path);
+    weir_status (*host_set)(weir_request *request, weir_str host);
+    weir_status (*target_set)(weir_request *request, weir_str host, uint16_t port);
+    weir_status (*status_set)(weir_request *request, uint32_t status);
+    weir_status (*respond)(weir_request *request, uint32_t status, weir_str content_type,
+                           weir_str body);
+    weir_status (*respond_error)(weir_request *request, uint32_t status, weir_str message);
+
+    /* bodies */
+    weir_status (*body_emit)(weir_request *request, uint32_t side, weir_str chunk);
+    weir_str (*body_get)(weir_request *request, uint32_t side);
+    weir_status (*body_replace)(weir_request *request, uint32_t side, weir_str body);
+
+    /* consumers and credentials */
+    const weir_credential *(*credential_find)(const weir_host *host, uint32_t kind, weir_str key);
+    const void *(*credential_data)(const weir_credential *credential);
+    const weir_consumer *(*credential_consumer)(const weir_credential *credential);
+    const weir_consumer *(*consumer_find)(const weir_host *host, weir_str username_or_id);
+    weir_str (*consumer_text)(const weir_consumer *consumer, uint32_t what);
+    const weir_consumer *(*request_consumer)(weir_request *request);
+    weir_status (*authenticate)(weir_request *request, const weir_consumer *consumer,
+                                const weir_credential *credential, weir_str identifier);
+    weir_status (*authenticate_anonymous)(weir_request *request, weir_str username_or_id);
+
+    /* templates, shared values, log document */
+    const weir_template *(*template_compile)(weir_error *error, const char *path, weir_str text);
+    weir_status (*template_render)(weir_request *request, const weir_template *compiled,
+                                   weir_str *out_text);
+    weir_status (*shared_set)(weir_request *request, weir_str name, weir_str value);
+    weir_str (*shared_get)(weir_request *request, weir_str name);
+    weir_status (*log_set)(weir_request *request, weir_str dotted_key, weir_str json);
+    weir_str (*log_document)(weir_request *request);
+
+    /* waiting */
+    weir_token (*park)(weir_request *request, uint32_t deadline_ms, weir_wake_hook *on_wake);
+    weir_status (*wake)(const weir_host *host, weir_token token);
+    weir_timer *(*timer_start)(const void *self, uint32_t delay_ms, uint32_t repeat_ms,
+                               weir_timer_hook *hook, void *user);
+    void (*timer_stop)(weir_timer *timer);
+    weir_io *(*io_add)(const void *self, int fd, uint32_t events, weir_io_hook *hook, void *user);
+    weir_status (*io_set)(weir_io *io, uint32_t events);
+    void (*io_remove)(weir_io *io);
+
+    /* shared memory */
+    weir_dict *(*dict_open)(weir_error *error, const void *self, weir_str name, uint32_t layout,
+                            uint32_t entries, uint32_t value_size);
+    weir_status (*dict_get)(weir_dict *dict, weir_str key, void *out_value, size_t size);
+    weir_status (*dict_set)(weir_dict *dict, weir_str key, const void *value, size_t size,
+                            int64_t ttl_ms);
+    weir_status (*dict_remove)(weir_dict *dict, weir_str key);
+    weir_status (*dict_add)(weir_dict *dict, weir_str key, int64_t delta, int64_t ttl_ms,
+                            int64_t *out_value);
+    weir_status (*dict_swap)(weir_dict *dict, weir_str key, int64_t expected, int64_t value);
+    weir_status (*dict_take)(weir_dict *dict, weir_take *counters, size_t count);
+
+    /* metrics, clock, random */
+    weir_metric *(*metric_open)(weir_error *error, const void *self, uint32_t kind, weir_str name,
+                                weir_str help, const char *const *labels, const double *buckets,
+                                size_t bucket_count);
+    void (*metric_add)(weir_metric *metric, const weir_str *label_values, double amount);
+    int64_t (*now_ms)(const weir_host *host);
+    int64_t (*mono_us)(const weir_host *host);
+    void (*random)(const weir_host *host, void *out, size_t size);
+    void (*uuid)(const weir_host *host, char out[36]);
+};
+
+/* The table this plugin was handed; WEIR_PLUGIN defines it, all files of the plugin share it. */
+extern const weir_host *weir_host_table
+#if defined(__GNUC__)
+    __attribute__((visibility("hidden")))
+#endif
+    ;
+
+/* ---- wrappers -------------------------------------------------------------------------------- */
+
+/* Why the configuration is refused; `path` ("redis.host") becomes file, line and column.
+ * [configure] */
+#define weir_error_at(error, path, ...) (weir_host_table->error_at((error), (path), __VA_ARGS__))
+/* A line with request id, plugin and route; `request` may be NULL. [worker] */
+#define weir_log(request, level, ...) \
+    (weir_host_table->log(weir_host_table, (request), (level), __VA_ARGS__))
+
+/* Until the request ends; NULL without memory. [exchange] */
+static inline void *weir_request_alloc(weir_request *request, size_t size)
+{
+    return weir_host_table->request_alloc(request, size);
+}
+/* As long as the policy. [configure, worker] */
+static inline void *weir_policy_alloc(const void *self, size_t size)
+{
+    return weir_host_table->policy_alloc(self, size);
+}
+static inline weir_str weir_policy_text(const void *self, uint32_t what)
+{
+    return weir_host_table->policy_text(self, what);
+}
+/* An optional service by its id, "weir.tls/1"; NULL when this host has none. */
+static inline const void *weir_ext(const char *id)
+{
+    return weir_host_table->ext(weir_host_table, id);
+}
+static inline weir_str weir_request_text(weir_request *request, uint32_t what)
+{
+    return weir_host_table->request_text(request, what);
+}
+static inline int64_t weir_request_number(weir_request *request, uint32_t what)
+{
+    return weir_host_table->request_number(request, what);
+}
+/* The nth argument called `name`, decoded; data NULL when absent, empty when it has no value. */
+static inline weir_str weir_query_get(weir_request *request, weir_str name, size_t nth)
+{
+    return weir_host_table->query_get(request, name, nth);
+}
+static inline weir_status weir_query_remove(weir_request *request, weir_str name)
+{
+    return weir_host_table->query_remove(request, name);
+}
+/* Once, in configure: names cost nothing afterwards. 0 when the name is not a header name. */
+static inline weir_header_id weir_header_intern(weir_str name)
+{
+    return weir_host_table->header_intern(weir_host_table, name);
+}
+static inline weir_str weir_header_get(weir_request *request, uint32_t side, weir_header_id id,
+                                       size_t nth)
+{
+    return weir_host_table->header_get(request, side, id, nth);
+}
+static inline weir_status weir_header_set(weir_request *request, uint32_t side, weir_header_id id,
+                                          weir_str value)
+{
+    return weir_host_table->header_set(request, side, id, value);
+}
+static inline weir_status weir_header_set_number(weir_request *request, uint32_t side,
+                                                 weir_header_id id, int64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    weir_str text;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest != 0);
+    if (value < 0)
+        digits[--at] = '-';
+    text.data = digits + at;
+    text.size = sizeof(digits) - at;
+    return weir_header_set(request, side, id, text);
+}
+static inline weir_status weir_header_add(weir_request *request, uint32_t side, weir_header_id id,
+                                          weir_str value)
+{
+    return weir_host_table->header_add(request, side, id, value);
+}
+static inline weir_status weir_header_remove(weir_request *request, uint32_t side,
+                                             weir_header_id id)
+{
+    return weir_host_table->header_remove(request, side, id);
+}
+/* Answer now; the hook then returns WEIR_DONE. Headers of the answer may be set after this call. */
+static inline weir_status weir_respond(weir_request *request, uint32_t status,
+                                       weir_str content_type, weir_str body)
+{
+    return weir_host_table->respond(request, status, content_type, body);
+}
+/* The same with the gateway's negotiated error body. */
+static inline weir_status weir_respond_error(weir_request *request, uint32_t status,
+                                             weir_str message)
+{
+    return weir_host_table->respond_error(request, status, message);
+}
+/* NULL when no credential of that kind has the key. `kind` is the index in the descriptor. */
+static inline const weir_credential *weir_credential_find(uint32_t kind, weir_str key)
+{
+    return weir_host_table->credential_find(weir_host_table, kind, key);
+}
+/* Set the identity, its X-Consumer-* headers and the consumer's chain. `identifier` is what
+ * X-Credential-Identifier says. [access] */
+static inline weir_status weir_authenticate(weir_request *request, const weir_consumer *consumer,
+                                            const weir_credential *credential, weir_str identifier)
+{
+    return weir_host_table->authenticate(request, consumer, credential, identifier);
+}
+/* Park, then return WEIR_WAIT; on_wake's verdict goes on where this hook stopped. */
+static inline weir_token weir_park(weir_request *request, uint32_t deadline_ms,
+                                   weir_wake_hook *on_wake)
+{
+    return weir_host_table->park(request, deadline_ms, on_wake);
+}
+/* WEIR_GONE when the work ended or was woken already. [any thread] */
+static inline weir_status weir_wake(weir_token token)
+{
+    return weir_host_table->wake(weir_host_table, token);
+}
+/* A named dictionary of this plugin in shared memory, the same for all its policies and workers. It
+ * outlives swaps and crashes; another `layout` number starts it empty. NULL: refused, and `error`
+ * says why. [configure] */
+static inline weir_dict *weir_dict_open(weir_error *error, const void *self, weir_str name,
+                                        uint32_t layout, uint32_t entries, uint32_t value_size)
+{
+    return weir_host_table->dict_open(error, self, name, layout, entries, value_size);
+}
+/* Add 1 to every counter, or to none when one would pass its limit (WEIR_FULL). One atomic step
+ * over all workers. [worker] */
+static inline weir_status weir_dict_take(weir_dict *dict, weir_take *counters, size_t count)
+{
+    return weir_host_table->dict_take(dict, counters, count);
+}
+static inline int64_t weir_now_ms(void)
+{
+    return weir_host_table->now_ms(weir_host_table);
+}
+
+/* ---- the one macro of a plugin ----------------------------------------------------------------
+ */
+
+#define WEIR_SELF(type) .self_size = (uint32_t)sizeof(type)
+#define WEIR_CONTEXT(type) .context_size = (uint32_t)sizeof(type)
+#define WEIR_FIELDS(rows)                                                          \
+    .fields = (rows), .field_count = (uint32_t)(sizeof(rows) / sizeof((rows)[0])), \
+    .field_stride = (uint32_t)sizeof((rows)[0])
+#define WEIR_CREDENTIALS(rows)                                                               \
+    .credentials = (rows), .credential_count = (uint32_t)(sizeof(rows) / sizeof((rows)[0])), \
+    .credential_stride = (uint32_t)sizeof((rows)[0])
+
+#define WEIR_TEXT_OF_(x) #x
+#define WEIR_TEXT_OF(x) WEIR_TEXT_OF_(x)
+
+/* The manifest is read from the file before any code of the plugin runs; the section survives
+ * strip. */
+#define WEIR_PLUGIN(name_, version_, capabilities_, ...)                                  \
+    const weir_host *weir_host_table;                                                     \
+    __attribute__((section(".weir.manifest"), used)) static const char weir_manifest_[] = \
+        "weir-plugin/1\nname=" name_ "\nversion=" version_                                \
+        "\nabi=" WEIR_TEXT_OF(WEIR_MAJOR) "." WEIR_TEXT_OF(WEIR_TARGET_MINOR) "\n";       \
+    static const weir_plugin weir_descriptor_ = {.size = (uint32_t)sizeof(weir_plugin),   \
+                                                 .major = WEIR_MAJOR,                     \
+                                                 .minor = WEIR_TARGET_MINOR,              \
+                                                 .name = name_,                           \
+                                                 .version = version_,                     \
+                                                 .capabilities = (capabilities_),         \
+                                                 __VA_ARGS__};                            \
+    __attribute__((visibility("default"))) const weir_plugin *weir_plugin_v1(             \
+        const weir_host *host);                                                           \
+    const weir_plugin *weir_plugin_v1(const weir_host *host)                              \
+    {                                                                                     \
+        weir_host_table = host;                                                           \
+        return &weir_descriptor_;                                                         \
+    }                                                                                     \
+    _Static_assert(sizeof(name_) <= 64, "a plugin's name has at most 63 bytes")
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
