@@ -1,0 +1,257 @@
+#include "plugin_host/image.h"
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/text.h"
+#include "plugin_host/elf_lint.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_LIMIT = 64 * 1024 * 1024, MAX_ROWS = 4096 };
+
+struct image {
+    void *handle; /* of dlopen */
+    struct arena *arena; /* the tables below */
+    weir_plugin plugin;
+    char hash[IMAGE_HASH_TEXT];
+    bool pinned;
+};
+
+struct load {
+    const char *name, *source, *copies;
+    const weir_host *host;
+    struct image *image;
+    struct image_refusal *refusal;
+    char path[4096]; /* of the copy */
+};
+
+static enum weir_err refuse(struct load *load, enum weir_err err, const char *format, ...)
+    WEIR_PRINTF(3, 4);
+static enum weir_err refuse(struct load *load, enum weir_err err, const char *format, ...)
+{
+    char reason[384];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(reason, sizeof(reason), format, args);
+    va_end(args);
+    (void)snprintf(load->refusal->text, sizeof(load->refusal->text), "plugin '%.63s': %s", load->name,
+                   reason);
+    return err;
+}
+
+/* ---- the private copy */
+
+static enum weir_err write_all(int fd, struct span bytes)
+{
+    while (bytes.size > 0) {
+        ssize_t put = write(fd, bytes.data, bytes.size);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return WEIR_ERR_SYSTEM;
+        bytes = span_from(bytes, (size_t)put);
+    }
+    return WEIR_OK;
+}
+
+/* Written beside and renamed: a copy is whole or not there, even when two workers make it at once. */
+static enum weir_err write_copy(const char *path, struct span bytes)
+{
+    char beside[4096 + 8];
+    (void)snprintf(beside, sizeof(beside), "%s.XXXXXX", path);
+    int fd = mkostemp(beside, O_CLOEXEC);
+    if (fd < 0)
+        return WEIR_ERR_SYSTEM;
+    enum weir_err err = write_all(fd, bytes);
+    if (err == WEIR_OK && (fchmod(fd, 0444) != 0 || rename(beside, path) != 0))
+        err = WEIR_ERR_SYSTEM;
+    int reason = errno;
+    if (err != WEIR_OK)
+        (void)unlink(beside);
+    (void)close(fd);
+    errno = reason;
+    return err;
+}
+
+static enum weir_err make_copy(struct load *load, struct span bytes)
+{
+    unsigned char digest[DIGEST_SHA256];
+    digest_sha256(digest, bytes);
+    text_hex(load->image->hash, digest, sizeof(digest));
+    int size = snprintf(load->path, sizeof(load->path), "%s/%s.%.*s.so", load->copies, load->name,
+                        IMAGE_HASH_TEXT, load->image->hash);
+    if (size < 0 || (size_t)size >= sizeof(load->path))
+        return refuse(load, WEIR_ERR_INVALID, "the path of its copy is too long");
+    if (access(load->path, R_OK) == 0)
+        return WEIR_OK;
+    if (write_copy(load->path, bytes) != WEIR_OK)
+        return refuse(load, WEIR_ERR_SYSTEM, "cannot copy %s to %s: %s", load->source, load->copies,
+                      strerror(errno));
+    return WEIR_OK;
+}
+
+static enum weir_err check_file(struct load *load, struct span bytes)
+{
+    struct elf_facts facts;
+    char why[256];
+    if (elf_lint(bytes, &facts, why, sizeof(why)) != WEIR_OK)
+        return refuse(load, WEIR_ERR_INVALID, "%s: %s", load->source, why);
+    if (!span_equal(facts.name, span_text(load->name)))
+        return refuse(load, WEIR_ERR_INVALID, "%s: field 'name': have '%.*s', want '%s'", load->source,
+                      SPAN_ARG(facts.name), load->name);
+    if (facts.major != load->host->major)
+        return refuse(load, WEIR_ERR_INVALID, "%s: field 'major': have %u, want %u", load->source,
+                      facts.major, load->host->major);
+    load->image->pinned = elf_is_pinned(&facts);
+    return WEIR_OK;
+}
+
+/* ---- negotiation */
+
+static bool is_zero(const unsigned char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
+/* Rows of `have` bytes each become rows of `want` bytes. */
+static enum weir_err take_rows(struct load *load, const char *what, const void **rows, uint32_t count,
+                               uint32_t have, uint32_t want)
+{
+    if (count == 0)
+        return WEIR_OK;
+    if (*rows == NULL || have == 0 || have > 4096 || count > MAX_ROWS)
+        return refuse(load, WEIR_ERR_INVALID, "field '%s': have %u rows of %u bytes, want at most %d rows",
+                      what, count, have, (int)MAX_ROWS);
+    char *copy = arena_zalloc_array(load->image->arena, count, want);
+    if (copy == NULL)
+        return refuse(load, WEIR_ERR_NO_MEMORY, "no memory");
+    for (uint32_t i = 0; i < count; i++) {
+        const unsigned char *row = (const unsigned char *)*rows + (size_t)i * have;
+        if (have > want && !is_zero(row + want, have - want))
+            return refuse(load, WEIR_ERR_INVALID,
+                          "field '%s': row %u has %u bytes and uses the last, want %u", what, i, have, want);
+        memcpy(copy + (size_t)i * want, row, have < want ? have : want);
+    }
+    *rows = copy;
+    return WEIR_OK;
+}
+
+static enum weir_err take_tables(struct load *load)
+{
+    weir_plugin *plugin = &load->image->plugin;
+    const void *fields = plugin->fields, *credentials = plugin->credentials;
+    TRY(take_rows(load, "field_stride", &fields, plugin->field_count, plugin->field_stride,
+                  (uint32_t)sizeof(weir_field)));
+    TRY(take_rows(load, "credential_stride", &credentials, plugin->credential_count,
+                  plugin->credential_stride, (uint32_t)sizeof(weir_credential_kind)));
+    plugin->fields = fields;
+    plugin->field_stride = (uint32_t)sizeof(weir_field);
+    plugin->credentials = credentials;
+    plugin->credential_stride = (uint32_t)sizeof(weir_credential_kind);
+    return WEIR_OK;
+}
+
+/* size, major, minor first: nothing else may be read before they are understood. */
+static enum weir_err negotiate(struct load *load, const weir_plugin *offered)
+{
+    if (offered == NULL)
+        return refuse(load, WEIR_ERR_INVALID, "weir_plugin_v1() returned no descriptor");
+    if (offered->major != load->host->major)
+        return refuse(load, WEIR_ERR_INVALID, "field 'major': have %u, want %u", offered->major,
+                      load->host->major);
+    if (offered->minor > load->host->minor)
+        return refuse(load, WEIR_ERR_INVALID, "field 'minor': have %u, want at most %u", offered->minor,
+                      load->host->minor);
+    uint32_t want = (uint32_t)sizeof(weir_plugin);
+    if (offered->size < 24 || offered->size > 65536)
+        return refuse(load, WEIR_ERR_INVALID, "field 'size': have %u, want 24 to 65536", offered->size);
+    if (offered->size > want && !is_zero((const unsigned char *)offered + want, offered->size - want))
+        return refuse(load, WEIR_ERR_INVALID,
+                      "field 'size': have %u and the tail is used, want at most %u", offered->size, want);
+    memcpy(&load->image->plugin, offered, offered->size < want ? offered->size : want);
+    if (load->image->plugin.name == NULL || strcmp(load->image->plugin.name, load->name) != 0)
+        return refuse(load, WEIR_ERR_INVALID, "field 'name': the descriptor and the manifest differ");
+    return take_tables(load);
+}
+
+/* ---- loading */
+
+static enum weir_err open_copy(struct load *load)
+{
+    typedef const weir_plugin *entry(const weir_host *);
+    load->image->handle = dlopen(load->path, RTLD_NOW | RTLD_LOCAL);
+    if (load->image->handle == NULL)
+        return refuse(load, WEIR_ERR_INVALID, "%s", dlerror());
+    void *symbol = dlsym(load->image->handle, "weir_plugin_v1");
+    if (symbol == NULL)
+        return refuse(load, WEIR_ERR_INVALID, "it does not export weir_plugin_v1");
+    entry *enter;
+    memcpy(&enter, &symbol, sizeof(enter)); /* ISO C has no cast from object to function pointer */
+    return negotiate(load, enter(load->host));
+}
+
+static enum weir_err load_into(struct load *load)
+{
+    AUTO_BUF file = BUF_INIT;
+    enum weir_err err = buf_read_file(&file, load->source, FILE_LIMIT);
+    if (err != WEIR_OK)
+        return refuse(load, err, "cannot read %s: %s", load->source,
+                      err == WEIR_ERR_SYSTEM ? strerror(errno) : weir_err_text(err));
+    TRY(check_file(load, buf_view(&file)));
+    TRY(make_copy(load, buf_view(&file)));
+    return open_copy(load);
+}
+
+enum weir_err image_load(const char *name, const char *source, const char *copies,
+                         const weir_host *host, struct image **out_image,
+                         struct image_refusal *out_refusal)
+{
+    AUTO(image_close) struct image *image = calloc(1, sizeof(*image));
+    struct load load = {.name = name, .source = source, .copies = copies, .host = host};
+    load.image = image;
+    load.refusal = out_refusal;
+    if (image == NULL || (image->arena = arena_create(NULL)) == NULL)
+        return refuse(&load, WEIR_ERR_NO_MEMORY, "no memory");
+    TRY(load_into(&load));
+    *out_image = TAKE(image);
+    return WEIR_OK;
+}
+
+void image_close(struct image *image)
+{
+    if (image == NULL)
+        return;
+    /* A sanitizer's trace needs the names of an image until the process ends. */
+#ifndef WEIR_NO_DLCLOSE
+    if (image->handle != NULL && !image->pinned)
+        (void)dlclose(image->handle);
+#endif
+    arena_destroy(image->arena);
+    free(image);
+}
+
+const weir_plugin *image_plugin(const struct image *image)
+{
+    return &image->plugin;
+}
+
+struct span image_hash(const struct image *image)
+{
+    return span_of(image->hash, sizeof(image->hash));
+}
+
+bool image_is_pinned(const struct image *image)
+{
+    return image->pinned;
+}

@@ -1,0 +1,38 @@
+/* An image: one loaded build of a plugin. What is opened is never the file the operator named but a
+ * private copy called NAME.<sha256>.so: a file replaced by rename would give the old image again, one
+ * that is truncated while mapped would end the process. Same hash, same image. */
+#ifndef WEIR_PLUGIN_HOST_IMAGE_H
+#define WEIR_PLUGIN_HOST_IMAGE_H
+
+#include "base/auto.h"
+#include "base/span.h"
+
+#include <weir/weir.h>
+
+#define IMAGE_HASH_TEXT 64
+
+struct image;
+
+/* Why a plugin was refused: one line that names the plugin, and where numbers disagree, have and want. */
+struct image_refusal {
+    char text[512];
+};
+
+/* Load the plugin `name` from `source` through a copy in the folder `copies`, and negotiate with the
+ * offered host table (it must outlive the image). INVALID: refused, see `out_refusal`; SYSTEM: a file
+ * could not be read or written, said there too. Runs the plugin's constructors and entry. [worker] */
+WEIR_MUST_USE enum weir_err image_load(const char *name, const char *source, const char *copies,
+                                       const weir_host *host, struct image **out_image,
+                                       struct image_refusal *out_refusal);
+/* Unloads unless the image is pinned; NULL is fine. Nothing of the plugin may be in use any more. */
+void image_close(struct image *image);
+AUTO_DEFINE(struct image, image_close)
+
+/* The descriptor as this host understands it: short ones are filled up with zeros, and the rows of
+ * its tables have this host's size. Lives as long as the image. */
+const weir_plugin *image_plugin(const struct image *image);
+/* IMAGE_HASH_TEXT hex digits of the build. */
+struct span image_hash(const struct image *image);
+bool image_is_pinned(const struct image *image);
+
+#endif
