@@ -9,20 +9,13 @@
 
 enum { HEAP_CHUNK = 16 * 1024, ALIGNMENT = 16 };
 
-struct chunk {
-    struct chunk *next;
+struct arena_chunk {
+    struct arena_chunk *next;
     size_t size; /* with this record */
 };
 
-struct arena {
-    struct arena_pool *pool; /* borrowed; NULL: chunks from the heap */
-    struct chunk *chunks;    /* newest first; the last one holds this record */
-    char *at, *end;
-    size_t used, limit;
-};
-
 struct arena_pool {
-    struct chunk *idle;
+    struct arena_chunk *idle;
     size_t chunk_size, count, keep;
     size_t lent; /* chunks out: must be 0 when the pool goes */
 };
@@ -32,7 +25,7 @@ static size_t align_up(size_t size)
     return (size + (ALIGNMENT - 1)) & ~(size_t)(ALIGNMENT - 1);
 }
 
-#define CHUNK_RECORD align_up(sizeof(struct chunk))
+#define CHUNK_RECORD align_up(sizeof(struct arena_chunk))
 
 struct arena_pool *arena_pool_create(size_t chunk_size, size_t keep)
 {
@@ -51,7 +44,7 @@ void arena_pool_destroy(struct arena_pool *pool)
         return;
     CHECK_THAT(pool->lent == 0);
     while (pool->idle != NULL) {
-        struct chunk *chunk = pool->idle;
+        struct arena_chunk *chunk = pool->idle;
         pool->idle = chunk->next;
         free(chunk);
     }
@@ -63,9 +56,9 @@ static size_t usual_size(const struct arena_pool *pool)
     return pool == NULL ? (size_t)HEAP_CHUNK : pool->chunk_size;
 }
 
-static struct chunk *chunk_take(struct arena_pool *pool, size_t size)
+static struct arena_chunk *chunk_take(struct arena_pool *pool, size_t size)
 {
-    struct chunk *chunk = NULL;
+    struct arena_chunk *chunk = NULL;
     if (pool != NULL && size == pool->chunk_size && pool->idle != NULL) {
         chunk = pool->idle;
         pool->idle = chunk->next;
@@ -82,8 +75,9 @@ static struct chunk *chunk_take(struct arena_pool *pool, size_t size)
     return chunk;
 }
 
-static void chunk_put(struct arena_pool *pool, struct chunk *chunk)
+static void chunk_put(struct arena_pool *pool, struct arena_chunk *chunk)
 {
+    ARENA_OPEN(chunk, chunk->size);
     if (pool != NULL)
         pool->lent--;
     if (pool == NULL || chunk->size != pool->chunk_size || pool->count >= pool->keep) {
@@ -93,34 +87,54 @@ static void chunk_put(struct arena_pool *pool, struct chunk *chunk)
     chunk->next = pool->idle;
     pool->idle = chunk;
     pool->count++;
+    /* An idle chunk is nobody's but for its record. */
+    ARENA_SHUT((char *)chunk + CHUNK_RECORD, chunk->size - CHUNK_RECORD);
 }
 
-static void start_in(struct arena *arena, struct chunk *chunk, size_t taken)
+/* `end` is where the chunk or the limit ends, so that the inline path needs one compare. */
+static void set_end(struct arena *arena)
 {
-    arena->at = (char *)chunk + CHUNK_RECORD + taken;
-    arena->end = (char *)chunk + chunk->size;
+    arena->end = (char *)arena->chunks + arena->chunks->size;
+    if (arena->limit == 0)
+        return;
+    size_t left = arena->limit - arena_used(arena);
+    if (left < (size_t)(arena->end - arena->at))
+        arena->end = arena->at + left;
+}
+
+static void start_at(struct arena *arena, char *at)
+{
+    arena->at = arena->start = at;
+    set_end(arena);
+    ARENA_SHUT(at, (size_t)((char *)arena->chunks + arena->chunks->size - at));
+}
+
+static char *first_piece(struct arena *arena)
+{
+    return (char *)arena + align_up(sizeof(*arena));
 }
 
 struct arena *arena_create(struct arena_pool *pool)
 {
-    struct chunk *chunk = chunk_take(pool, usual_size(pool));
+    struct arena_chunk *chunk = chunk_take(pool, usual_size(pool));
     if (chunk == NULL)
         return NULL;
     struct arena *arena = (void *)((char *)chunk + CHUNK_RECORD);
+    ARENA_OPEN(arena, sizeof(*arena));
     *arena = (struct arena){.pool = pool, .chunks = chunk};
-    start_in(arena, chunk, align_up(sizeof(*arena)));
+    start_at(arena, first_piece(arena));
     return arena;
 }
 
 void arena_reset(struct arena *arena)
 {
-    while (arena->chunks->next != NULL) {
-        struct chunk *chunk = arena->chunks;
+    while (UNLIKELY(arena->chunks->next != NULL)) {
+        struct arena_chunk *chunk = arena->chunks;
         arena->chunks = chunk->next;
         chunk_put(arena->pool, chunk);
     }
-    arena->used = 0;
-    start_in(arena, arena->chunks, align_up(sizeof(*arena)));
+    arena->before = 0;
+    start_at(arena, first_piece(arena));
 }
 
 void arena_destroy(struct arena *arena)
@@ -135,38 +149,33 @@ static bool add_chunk(struct arena *arena, size_t size)
 {
     size_t usual = usual_size(arena->pool);
     size_t needed = CHUNK_RECORD + size;
-    struct chunk *chunk = chunk_take(arena->pool, needed > usual ? needed : usual);
+    struct arena_chunk *chunk = chunk_take(arena->pool, needed > usual ? needed : usual);
     if (chunk == NULL)
         return false;
+    arena->before = arena_used(arena);
     chunk->next = arena->chunks;
     arena->chunks = chunk;
-    start_in(arena, chunk, 0);
+    start_at(arena, (char *)chunk + CHUNK_RECORD);
     return true;
 }
 
-static void *take(struct arena *arena, size_t size)
+void *arena_alloc_slow(struct arena *arena, size_t size, size_t align)
 {
-    if (size > SIZE_MAX / 2 || (arena->limit != 0 && size > arena->limit - arena->used))
+    if (size == 0) /* a piece of no bytes still has an address of its own */
+        size = 1;
+    if (size > SIZE_MAX / 4 || (arena->limit != 0 && size > arena->limit - arena_used(arena)))
         return NULL;
-    if (size > (size_t)(arena->end - arena->at) && !add_chunk(arena, size))
-        return NULL;
-    void *piece = arena->at;
-    arena->at += size;
-    arena->used += size;
+    size_t skip = (size_t)(-(uintptr_t)arena->at & (align - 1));
+    size_t room = (size_t)(arena->end - arena->at);
+    if (room < skip || size > room - skip) {
+        if (!add_chunk(arena, size))
+            return NULL;
+        skip = 0; /* a chunk starts aligned for anything */
+    }
+    char *piece = arena->at + skip;
+    arena->at = piece + size;
+    ARENA_OPEN(piece, size);
     return piece;
-}
-
-void *arena_alloc(struct arena *arena, size_t size)
-{
-    if (size > SIZE_MAX / 2)
-        return NULL;
-    size_t skip = (size_t)(-(uintptr_t)arena->at & (ALIGNMENT - 1));
-    /* Text leaves `at` anywhere; a fresh chunk starts aligned, so the skip is lost only here. */
-    if (skip <= (size_t)(arena->end - arena->at))
-        arena->at += skip;
-    else
-        arena->at = arena->end;
-    return take(arena, align_up(size == 0 ? 1 : size));
 }
 
 void *arena_zalloc(struct arena *arena, size_t size)
@@ -183,11 +192,6 @@ void *arena_zalloc_array(struct arena *arena, size_t count, size_t size)
     if (__builtin_mul_overflow(count, size, &bytes))
         return NULL;
     return arena_zalloc(arena, bytes);
-}
-
-char *arena_bytes(struct arena *arena, size_t size)
-{
-    return take(arena, size == 0 ? 1 : size);
 }
 
 struct span arena_copy(struct arena *arena, struct span s)
@@ -222,11 +226,12 @@ struct span arena_printf(struct arena *arena, const char *format, ...)
 
 size_t arena_used(const struct arena *arena)
 {
-    return arena->used;
+    return arena->before + (size_t)(arena->at - arena->start);
 }
 
 void arena_limit(struct arena *arena, size_t bytes)
 {
-    CHECK_THAT(bytes == 0 || bytes >= arena->used);
+    CHECK_THAT(bytes == 0 || bytes >= arena_used(arena));
     arena->limit = bytes;
+    set_end(arena);
 }

@@ -12,7 +12,7 @@ enum { LINE_SIZE = 4096 };
 
 static const char *const names[LOG_LEVELS] = {"debug", "info", "notice", "warn", "error", "crit"};
 static enum log_level threshold = LOG_NOTICE;
-static char role[32] = "weir";
+static char speaker[32] = "weir";
 static char *file_path; /* NULL: stderr */
 static int file = STDERR_FILENO;
 
@@ -49,7 +49,7 @@ void log_reopen(void)
         return;
     int fd = open_file(file_path);
     if (fd < 0) {
-        log_error("cannot open the log file %s again: %s", file_path, strerror(errno));
+        log_error("cannot open the log file %s again: %s", file_path, strerrordesc_np(errno));
         return;
     }
     (void)close(file);
@@ -73,9 +73,9 @@ bool log_level_parse(struct span name, enum log_level *out_level)
     return false;
 }
 
-void log_set_role(const char *text)
+void log_set_role(const char *role)
 {
-    (void)snprintf(role, sizeof(role), "%s", text);
+    (void)snprintf(speaker, sizeof(speaker), "%s", role);
 }
 
 bool log_enabled(enum log_level level)
@@ -91,7 +91,7 @@ static size_t write_start(char *line, enum log_level level)
     (void)gmtime_r(&now.tv_sec, &utc);
     size_t size = strftime(line, LINE_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
     int more = snprintf(line + size, LINE_SIZE - size, ".%03ldZ %s %s: ", now.tv_nsec / 1000000,
-                        names[level], role);
+                        names[level], speaker);
     return more < 0 ? size : size + (size_t)more;
 }
 

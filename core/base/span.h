@@ -53,8 +53,10 @@ static inline bool span_ends_with(struct span s, struct span suffix)
 /* Bytes from `at` on; empty when `at` is past the end. */
 static inline struct span span_from(struct span s, size_t at)
 {
-    return at >= s.size ? (struct span){s.data + s.size, 0}
-                        : (struct span){s.data + at, s.size - at};
+    if (at > s.size)
+        at = s.size;
+    /* Adding even 0 to NULL is undefined. */
+    return at == 0 ? s : (struct span){s.data + at, s.size - at};
 }
 static inline struct span span_first(struct span s, size_t size)
 {

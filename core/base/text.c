@@ -166,7 +166,7 @@ static void uuid_write(char out[UUID_TEXT], unsigned char bytes[16], unsigned ve
         if (i > 0)
             *out++ = '-';
         text_hex(out, bytes + at, groups[i]);
-        out += 2 * groups[i];
+        out += (size_t)2 * groups[i];
         at += groups[i];
     }
 }

@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -45,6 +46,27 @@ Test(span, split_keeps_empty_items_and_ends)
         expect_span(item, want[count++]);
     }
     cr_expect_eq(count, 4);
+}
+
+Test(span, cutting_stays_inside)
+{
+    static const struct {
+        const char *why, *text;
+        size_t at;
+        const char *from, *first;
+    } rows[] = {
+        {"nothing cut", "abc", 0, "abc", ""}, {"in the middle", "abc", 1, "bc", "a"},
+        {"at the end", "abc", 3, "", "abc"},  {"past the end", "abc", 9, "", "abc"},
+        {"of nothing", "", 1, "", ""},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct span s = span_text(rows[i].text);
+        cr_expect(span_equal(span_from(s, rows[i].at), span_text(rows[i].from)), "%s", rows[i].why);
+        cr_expect(span_equal(span_first(s, rows[i].at), span_text(rows[i].first)), "%s",
+                  rows[i].why);
+    }
+    cr_expect(!span_is_set(span_from(SPAN_NONE, 5)), "absent stays absent");
+    cr_expect(span_ends_with(SPAN("a.so"), SPAN(".so")) && !span_ends_with(SPAN("o"), SPAN(".so")));
 }
 
 Test(span, search_trim_compare)
@@ -91,6 +113,52 @@ Test(arena, a_reset_arena_uses_the_same_memory_again)
     cr_expect_eq(arena_alloc(arena, 100), first);
     arena_destroy(arena);
     arena_pool_destroy(pool);
+}
+
+Test(arena, other_chunks_go_back_to_the_pool_and_come_from_it)
+{
+    struct arena_pool *pool = arena_pool_create(4096, 4);
+    struct arena *one = arena_create(pool), *two = arena_create(pool);
+    cr_assert(one != NULL && two != NULL);
+    char *first = arena_bytes(one, 3000), *second = arena_bytes(one, 3000);
+    cr_assert(first != NULL && second != NULL);
+    cr_expect_eq(arena_used(one), 6000);
+    arena_reset(one);
+    cr_expect_not_null(arena_bytes(two, 3000), "fills the first chunk of its own");
+    cr_expect_eq(arena_bytes(two, 3000), second, "the chunk the other arena gave back");
+    cr_expect_not_null(arena_alloc(two, 100000), "larger than a chunk: one of its own size");
+    arena_destroy(one);
+    arena_destroy(two);
+    arena_pool_destroy(pool);
+}
+
+Test(arena, a_limit_counts_over_chunks_and_survives_a_reset)
+{
+    struct arena_pool *pool = arena_pool_create(1024, 2);
+    struct arena *arena = arena_create(pool);
+    arena_limit(arena, 5000);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 10; i++)
+            cr_assert_not_null(arena_bytes(arena, 500));
+        cr_expect_eq(arena_used(arena), 5000);
+        cr_expect_null(arena_bytes(arena, 1));
+        cr_expect_null(arena_alloc(arena, 0), "even a piece of no bytes takes one");
+        arena_reset(arena);
+    }
+    arena_limit(arena, 0);
+    cr_expect_not_null(arena_alloc(arena, 9000), "no bound any more");
+    arena_destroy(arena);
+    arena_pool_destroy(pool);
+}
+
+Test(arena, pieces_of_no_bytes_have_addresses_of_their_own)
+{
+    struct arena *arena = arena_create(NULL);
+    void *one = arena_alloc(arena, 0), *two = arena_alloc(arena, 0);
+    cr_expect(one != NULL && two != NULL && one != two);
+    cr_expect_neq((void *)arena_bytes(arena, 0), (void *)arena_bytes(arena, 0));
+    arena_destroy(arena);
+    arena_destroy(NULL);
 }
 
 Test(arena, limits_and_overflows_are_refused_and_leave_it_usable)
@@ -197,6 +265,44 @@ Test(map, ten_thousand_keys_come_and_go)
     cr_expect_eq(seen, 5000);
 }
 
+Test(map, set_replaces_and_an_absent_key_is_a_key_of_no_bytes)
+{
+    AUTO(map_destroy) struct map *map = map_create(100);
+    int one, two;
+    cr_assert_eq(map_set(map, SPAN("a"), &one), WEIR_OK);
+    cr_assert_eq(map_set(map, SPAN("a"), &two), WEIR_OK);
+    cr_expect_eq(map_find(map, SPAN("a")), &two);
+    cr_expect_eq(map_count(map), 1);
+    cr_assert_eq(map_add(map, SPAN(""), &one), WEIR_OK);
+    cr_expect_eq(map_find(map, SPAN_NONE), &one);
+    cr_expect_null(map_remove(map, SPAN("b")));
+}
+
+Test(hash, is_siphash_1_3)
+{
+    /* The values of CPython 3.11's hash() with PYTHONHASHSEED=0, whose key is zero; the last two
+     * rows have the key of the SipHash paper's own test. */
+    static const struct hash_key zero = {0, 0};
+    static const struct hash_key paper = {0x0706050403020100U, 0x0f0e0d0c0b0a0908U};
+    static const struct {
+        const char *why;
+        const struct hash_key *key;
+        const char *text;
+        size_t size;
+        uint64_t hash;
+    } rows[] = {
+        {"one byte", &zero, "a", 1, 0x407448d2b89b1813U},
+        {"one short of a word", &zero, "abcdefg", 7, 0x6db12aae9070f506U},
+        {"a whole word", &zero, "abcdefgh", 8, 0x3f7b849c0b8e35eaU},
+        {"a word and seven", &zero, "abcdefghijklmno", 15, 0x1fd27a29b0e9dc7aU},
+        {"nothing", &paper, "", 0, 0xabac0158050fc4dcU},
+        {"a zero byte counts", &paper, "\0", 1, 0xc9f49bf37d57ca93U},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        cr_expect_eq(hash_span(rows[i].key, span_of(rows[i].text, rows[i].size)), rows[i].hash,
+                     "%s", rows[i].why);
+}
+
 Test(hash, depends_on_key_and_every_byte)
 {
     struct hash_key key = {1, 2}, other = {1, 3};
@@ -260,6 +366,27 @@ Test(text, uuids)
     cr_expect(!uuid_is_valid(SPAN("2ed6657de927-568b-95e1-2665a8aea6a2-")));
 }
 
+Test(text, utf8)
+{
+    static const struct {
+        const char *why, *text;
+        bool good;
+    } rows[] = {
+        {"nothing", "", true},
+        {"one to four bytes", "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", true},
+        {"the last code point", "\xf4\x8f\xbf\xbf", true},
+        {"beyond it", "\xf4\x90\x80\x80", false},
+        {"an overlong slash", "\xc0\xaf", false},
+        {"an overlong three-byte form", "\xe0\x80\xaf", false},
+        {"a surrogate", "\xed\xa0\x80", false},
+        {"a lone continuation byte", "\x80", false},
+        {"a cut sequence", "\xe2\x82", false},
+        {"five bytes", "\xf8\x88\x80\x80\x80", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        cr_expect_eq(text_is_utf8(span_text(rows[i].text)), rows[i].good, "%s", rows[i].why);
+}
+
 Test(text, distance_is_bounded)
 {
     cr_expect_eq(text_distance(SPAN("servies"), SPAN("services"), 2), 1);
@@ -297,6 +424,50 @@ Test(error, each_has_a_sentence)
         cr_expect_gt(strlen(weir_err_text((enum weir_err)err)), 0);
     cr_expect_eq(weir_err_status(WEIR_ERR_NO_ROUTE), 404);
     cr_expect_str_eq(weir_err_text(WEIR_ERR_NO_ROUTE), "no Route matched with those values");
+}
+
+static void read_back(const char *path, struct buf *out)
+{
+    cr_assert_eq(buf_read_file(out, path, 100000), WEIR_OK);
+}
+
+Test(log, a_line_is_one_line_and_bounded)
+{
+    char path[] = "/tmp/weir-test-log-XXXXXX", filler[6000];
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(log_open(path), WEIR_OK);
+    log_set_role("worker 3");
+    log_info("below the level");
+    log_notice("two\nlines");
+    AUTO_BUF short_log = BUF_INIT;
+    read_back(path, &short_log);
+    cr_assert_gt(short_log.size, 24);
+    expect_span(span_from(buf_view(&short_log), 24), " notice worker 3: two?lines\n");
+    memset(filler, 'x', sizeof(filler));
+    filler[sizeof(filler) - 1] = '\0';
+    log_error("%s", filler);
+    AUTO_BUF long_log = BUF_INIT;
+    read_back(path, &long_log);
+    cr_expect_eq(long_log.size, short_log.size + 4096);
+    cr_expect_eq(long_log.data[long_log.size - 1], '\n');
+    cr_expect_eq(log_open("/nonexistent/weir.log"), WEIR_ERR_SYSTEM, "and the old file stays");
+    log_crit("still here");
+    AUTO_BUF again = BUF_INIT;
+    read_back(path, &again);
+    cr_expect(span_ends_with(buf_view(&again), SPAN("still here\n")));
+    cr_expect_eq(log_open(NULL), WEIR_OK);
+    (void)close(fd);
+    (void)unlink(path);
+}
+
+Test(log, levels_have_names)
+{
+    enum log_level level = LOG_CRIT;
+    cr_expect(log_level_parse(SPAN("warn"), &level));
+    cr_expect_eq(level, LOG_WARN);
+    cr_expect(!log_level_parse(SPAN("WARN"), &level) && !log_level_parse(SPAN(""), &level));
+    cr_expect_eq(level, LOG_WARN, "untouched on failure");
 }
 
 struct item {
