@@ -1,0 +1,114 @@
+/* weir plugin list | schema NAME | inspect FILE */
+#include "cli/verbs.h"
+
+#include "base/buf.h"
+#include "plugin_host/catalog.h"
+#include "plugin_host/elf_lint.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static const weir_host host = {.size = sizeof(weir_host), .major = WEIR_MAJOR, .minor = WEIR_MINOR};
+
+static int usage(void)
+{
+    (void)fprintf(stderr, "usage: weir plugin list | schema NAME | inspect FILE\n");
+    return CLI_USAGE;
+}
+
+static int list(struct catalog *catalog)
+{
+    int answer = CLI_OK;
+    const char *name;
+    for (size_t i = 0; (name = catalog_name(catalog, i)) != NULL; i++) {
+        struct image_refusal refusal;
+        const struct image *image = catalog_image(catalog, span_text(name), &refusal);
+        if (image == NULL) {
+            (void)fprintf(stderr, "weir: %s\n", refusal.text);
+            answer = CLI_FAILED;
+            continue;
+        }
+        const weir_plugin *plugin = image_plugin(image);
+        (void)printf("%-24s %-10s priority %-8d build %.12s%s\n", name, plugin->version,
+                     plugin->priority, image_hash(image).data, image_is_pinned(image) ? " pinned" : "");
+    }
+    return answer;
+}
+
+static const char *type_name(uint32_t type)
+{
+    static const char *const names[] = {"?",    "boolean",  "integer", "number", "string", "enum",
+                                        "duration", "bytes", "list",   "map",    "record"};
+    return type < COUNT_OF(names) ? names[type] : names[0];
+}
+
+static void print_fields(const weir_field *fields, uint32_t count, int indent)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const weir_field *field = &fields[i];
+        if (field->also != NULL) /* a legacy spelling of another row */
+            continue;
+        const char *key = field->key == NULL ? field->name : field->key;
+        (void)printf("%*s%s: %s  # %s%s\n", indent, "", key, field->def == NULL ? "" : field->def,
+                     type_name(field->type), (field->flags & WEIR_REQUIRED) ? ", required" : "");
+        if (field->help != NULL)
+            (void)printf("%*s# %s\n", indent + 2, "", field->help);
+        if (field->type == WEIR_TYPE_RECORD)
+            print_fields(field->fields, field->field_count, indent + 2);
+    }
+}
+
+static int schema(struct catalog *catalog, const char *name)
+{
+    struct image_refusal refusal;
+    const struct image *image = catalog_image(catalog, span_text(name), &refusal);
+    if (image == NULL) {
+        (void)fprintf(stderr, "weir: %s\n", refusal.text);
+        return CLI_FAILED;
+    }
+    (void)printf("name: %s\nconfig:\n", name);
+    print_fields(image_plugin(image)->fields, image_plugin(image)->field_count, 2);
+    return CLI_OK;
+}
+
+/* Reads the file only: none of its code runs. */
+static int inspect(const char *path)
+{
+    AUTO_BUF file = BUF_INIT;
+    struct elf_facts facts;
+    char why[256];
+    enum weir_err err = buf_read_file(&file, path, (size_t)64 << 20);
+    if (err != WEIR_OK) {
+        (void)fprintf(stderr, "weir: %s: %s\n", path,
+                      err == WEIR_ERR_SYSTEM ? strerror(errno) : weir_err_text(err));
+        return CLI_FAILED;
+    }
+    if (elf_lint(buf_view(&file), &facts, why, sizeof(why)) != WEIR_OK) {
+        (void)fprintf(stderr, "weir: %s: %s\n", path, why);
+        return CLI_FAILED;
+    }
+    (void)printf("name: %.*s\nversion: %.*s\nabi: %u.%u\nunloadable: %s\n", SPAN_ARG(facts.name),
+                 SPAN_ARG(facts.version), facts.major, facts.minor,
+                 elf_is_pinned(&facts) ? "no, it would be pinned" : "yes");
+    return CLI_OK;
+}
+
+int cli_plugin(int argc, char **argv)
+{
+    struct span verb = argc < 2 ? SPAN_NONE : span_text(argv[1]);
+    if (argc == 3 && span_equal(verb, SPAN("inspect")))
+        return inspect(argv[2]);
+    bool is_list = argc == 2 && span_equal(verb, SPAN("list"));
+    if (!is_list && !(argc == 3 && span_equal(verb, SPAN("schema"))))
+        return usage();
+    const char *copies = cli_copies_make();
+    if (copies == NULL)
+        return CLI_FAILED;
+    struct catalog *catalog = catalog_create(cli_plugin_folder(), copies, &host);
+    int answer = CLI_FAILED;
+    if (catalog != NULL)
+        answer = is_list ? list(catalog) : schema(catalog, argv[2]);
+    catalog_destroy(catalog);
+    cli_copies_remove();
+    return answer;
+}

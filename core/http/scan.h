@@ -1,0 +1,171 @@
+/* Finding the first byte that ends a piece of a head. Each scan exists twice in this file: with
+ * SSE2 (16 bytes a step, what every x86-64 has) and as the plain loop that defines it, which also
+ * does the last bytes and every other machine. A test holds the two equal. Internal to core/http.
+ */
+#ifndef WEIR_HTTP_SCAN_H
+#define WEIR_HTTP_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* RFC 9110 5.6.2: what a token is made of. */
+extern const bool http_token_bytes[256];
+
+static inline bool scan_is_token(char byte)
+{
+    return http_token_bytes[(unsigned char)byte];
+}
+
+/* Ends a field value: control bytes but HT, and DEL (RFC 9110 5.5). */
+static inline bool scan_ends_value(char byte)
+{
+    return ((unsigned char)byte < 0x20 && byte != '\t') || byte == 0x7f;
+}
+
+/* Ends a target: control bytes, space, DEL, and a fragment, which is never sent (RFC 9112 3.2). */
+static inline bool scan_ends_target(char byte)
+{
+    return (unsigned char)byte <= 0x20 || byte == 0x7f || byte == '#';
+}
+
+static inline const char *scan_token_scalar(const char *at, const char *end)
+{
+    while (at < end && scan_is_token(*at))
+        at++;
+    return at;
+}
+static inline const char *scan_value_scalar(const char *at, const char *end)
+{
+    while (at < end && !scan_ends_value(*at))
+        at++;
+    return at;
+}
+/* Stops at '?' too. */
+static inline const char *scan_path_scalar(const char *at, const char *end)
+{
+    while (at < end && !scan_ends_target(*at) && *at != '?')
+        at++;
+    return at;
+}
+static inline const char *scan_query_scalar(const char *at, const char *end)
+{
+    while (at < end && !scan_ends_target(*at))
+        at++;
+    return at;
+}
+/* The first '%', or the first '/' with another '/' or a '.' behind it. */
+static inline const char *scan_odd_path_scalar(const char *at, const char *end)
+{
+    for (; at < end; at++)
+        if (*at == '%' || (*at == '/' && at + 1 < end && (at[1] == '/' || at[1] == '.')))
+            break;
+    return at;
+}
+
+#ifdef __SSE2__
+#define SCAN_STEP 16
+
+static inline __m128i scan_load(const char *at)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
+}
+static inline __m128i scan_equal(__m128i bytes, char byte)
+{
+    return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte));
+}
+/* Unsigned bytes at most `most`. */
+static inline __m128i scan_at_most(__m128i bytes, char most)
+{
+    return _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(most)), bytes);
+}
+static inline unsigned scan_mask(__m128i hits)
+{
+    return (unsigned)_mm_movemask_epi8(hits);
+}
+static inline __m128i scan_not_plain(__m128i bytes)
+{
+    __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+    __m128i letters = scan_at_most(_mm_sub_epi8(lower, _mm_set1_epi8('a')), 25);
+    __m128i digits = scan_at_most(_mm_sub_epi8(bytes, _mm_set1_epi8('0')), 9);
+    __m128i plain = _mm_or_si128(_mm_or_si128(letters, digits), scan_equal(bytes, '-'));
+    return _mm_cmpeq_epi8(plain, _mm_setzero_si128());
+}
+static inline __m128i scan_value_hits(__m128i bytes)
+{
+    __m128i control = _mm_andnot_si128(scan_equal(bytes, '\t'), scan_at_most(bytes, 0x1f));
+    return _mm_or_si128(control, scan_equal(bytes, 0x7f));
+}
+static inline __m128i scan_query_hits(__m128i bytes)
+{
+    return _mm_or_si128(_mm_or_si128(scan_at_most(bytes, 0x20), scan_equal(bytes, 0x7f)),
+                        scan_equal(bytes, '#'));
+}
+static inline __m128i scan_path_hits(__m128i bytes)
+{
+    return _mm_or_si128(scan_query_hits(bytes), scan_equal(bytes, '?'));
+}
+#endif
+
+/* Names are letters, digits and '-' but for a few: those are stepped over, then the rest is read by
+ * the plain loop. */
+static inline const char *scan_token(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    while (end - at >= SCAN_STEP) {
+        unsigned hits = scan_mask(scan_not_plain(scan_load(at)));
+        if (hits != 0) {
+            at += __builtin_ctz(hits);
+            return scan_is_token(*at) ? scan_token_scalar(at + 1, end) : at;
+        }
+        at += SCAN_STEP;
+    }
+#endif
+    return scan_token_scalar(at, end);
+}
+
+#ifdef __SSE2__
+#define SCAN_DEFINE(what)                                                  \
+    static inline const char *scan_##what(const char *at, const char *end) \
+    {                                                                      \
+        while (end - at >= SCAN_STEP) {                                    \
+            unsigned hits = scan_mask(scan_##what##_hits(scan_load(at)));  \
+            if (hits != 0)                                                 \
+                return at + __builtin_ctz(hits);                           \
+            at += SCAN_STEP;                                               \
+        }                                                                  \
+        return scan_##what##_scalar(at, end);                              \
+    }
+#else
+#define SCAN_DEFINE(what)                                                  \
+    static inline const char *scan_##what(const char *at, const char *end) \
+    {                                                                      \
+        return scan_##what##_scalar(at, end);                              \
+    }
+#endif
+SCAN_DEFINE(value)
+SCAN_DEFINE(path)
+SCAN_DEFINE(query)
+
+static inline const char *scan_odd_path(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    /* One byte more than a step: each slash is judged together with what follows it. */
+    while (end - at > SCAN_STEP) {
+        __m128i bytes = scan_load(at), next = scan_load(at + 1);
+        __m128i follower = _mm_or_si128(scan_equal(next, '/'), scan_equal(next, '.'));
+        __m128i pair = _mm_and_si128(scan_equal(bytes, '/'), follower);
+        unsigned hits = scan_mask(_mm_or_si128(pair, scan_equal(bytes, '%')));
+        if (hits != 0)
+            return at + __builtin_ctz(hits);
+        at += SCAN_STEP;
+    }
+#endif
+    return scan_odd_path_scalar(at, end);
+}
+
+#endif
