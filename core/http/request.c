@@ -79,6 +79,7 @@ static enum http_result split_connect(struct parse *p, struct http_request_head 
     if (!http_authority_split(out->target, NULL, &port) || !span_is_set(port))
         return refuse(p, "CONNECT wants host:port");
     out->authority = out->target;
+    out->path = out->query = SPAN_NONE;
     return HTTP_COMPLETE;
 }
 

@@ -46,8 +46,10 @@ static int escaped_byte(const char *at, const char *end)
 
 bool http_path_is_normal(struct span path)
 {
+    if (path.size == 0 || path.data[0] != '/')
+        return false;
     const char *end = path.data + path.size;
-    return path.size > 0 && path.data[0] == '/' && scan_odd_path(path.data, end) == end;
+    return scan_odd_path(path.data, end) == end;
 }
 
 /* Step 1 of http_path_normalize(): returns the new size; false for what no server should guess at.
