@@ -106,7 +106,8 @@ void address_from_sockaddr(struct address *address, const struct sockaddr *from,
         size_t room = size - offsetof(struct sockaddr_un, sun_path);
         const char *path = (const char *)from + offsetof(struct sockaddr_un, sun_path);
         address->family = ADDRESS_UNIX;
-        /* An unnamed client has no path; an abstract name starts with a NUL and is shown as none. */
+        /* An unnamed client has no path; an abstract name starts with a NUL and is shown as none.
+         */
         if (size > offsetof(struct sockaddr_un, sun_path)) {
             size_t length = strnlen(path, room);
             if (length >= sizeof address->text)

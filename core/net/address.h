@@ -1,5 +1,5 @@
-/* Where a socket is: an IPv4 or IPv6 address with its port, or a unix path. A plain value, copied by
- * assignment. The text of the IP is made once, with the address. */
+/* Where a socket is: an IPv4 or IPv6 address with its port, or a unix path. A plain value, copied
+ * by assignment. The text of the IP is made once, with the address. */
 #ifndef WEIR_NET_ADDRESS_H
 #define WEIR_NET_ADDRESS_H
 

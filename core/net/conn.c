@@ -1,5 +1,5 @@
-/* Connections: one libev watcher, the events it is for, and what the reader asked. A closed connection
- * waits for the end of the turn and then joins the loop's spares. */
+/* Connections: one libev watcher, the events it is for, and what the reader asked. A closed
+ * connection waits for the end of the turn and then joins the loop's spares. */
 #include "net/conn.h"
 
 #include <errno.h>
@@ -180,8 +180,8 @@ ssize_t conn_writev(struct conn *conn, const struct iovec *parts, int count)
             sent = send(conn->io.fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
         while (UNLIKELY(sent < 0 && errno == EINTR));
     } else {
-        struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
-                                 .msg_iovlen = (size_t)count};
+        struct msghdr message = {.msg_iovlen = (size_t)count};
+        memcpy(&message.msg_iov, &parts, sizeof(void *)); /* sendmsg does not write to them */
         do
             sent = sendmsg(conn->io.fd, &message, MSG_NOSIGNAL);
         while (UNLIKELY(sent < 0 && errno == EINTR));

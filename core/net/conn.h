@@ -1,7 +1,7 @@
-/* A non-blocking byte stream, plain or TLS: the reader cannot tell. Objects are recycled per loop, so a
- * warm worker accepts without malloc.
- * The read watcher is armed for the connection's life: an exchange costs no epoll_ctl. A write watcher
- * exists only between a write that did not fit and the next `writable`. */
+/* A non-blocking byte stream, plain or TLS: the reader cannot tell. Objects are recycled per loop,
+ * so a warm worker accepts without malloc. The read watcher is armed for the connection's life: an
+ * exchange costs no epoll_ctl. A write watcher exists only between a write that did not fit and the
+ * next `writable`. */
 #ifndef WEIR_NET_CONN_H
 #define WEIR_NET_CONN_H
 
@@ -29,11 +29,11 @@ struct conn_events {
     void (*writable)(struct conn *conn);
 };
 
-/* Takes over a connected, non-blocking socket; the read watcher starts. `peer` may be NULL (asked from
- * the kernel). NULL without memory: the descriptor stays the caller's. */
+/* Takes over a connected, non-blocking socket; the read watcher starts. `peer` may be NULL (asked
+ * from the kernel). NULL without memory: the descriptor stays the caller's. */
 WEIR_MUST_USE struct conn *conn_create(struct loop *loop, int fd, const struct address *peer);
-/* Ends it at once: unsent bytes in the kernel still go out, no callback follows. The struct lives on to
- * the end of the turn. NULL is fine, closing twice in one turn too. */
+/* Ends it at once: unsent bytes in the kernel still go out, no callback follows. The struct lives
+ * on to the end of the turn. NULL is fine, closing twice in one turn too. */
 void conn_close(struct conn *conn);
 AUTO_DEFINE(struct conn, conn_close)
 
@@ -43,8 +43,9 @@ void *conn_user(const struct conn *conn);
 
 /* One recv(2). > 0 bytes read, 0 the end, else CONN_AGAIN or CONN_ERROR. */
 ssize_t conn_read(struct conn *conn, void *buf, size_t size);
-/* One sendmsg(2). Bytes taken (may be fewer than given), CONN_AGAIN, CONN_ERROR. After CONN_AGAIN or a
- * short write `writable` follows, and the next call must go on with the same bytes (TLS relies on it). */
+/* One sendmsg(2). Bytes taken (may be fewer than given), CONN_AGAIN, CONN_ERROR. After CONN_AGAIN
+ * or a short write `writable` follows, and the next call must go on with the same bytes (TLS relies
+ * on it). */
 ssize_t conn_writev(struct conn *conn, const struct iovec *parts, int count);
 /* No more writes: the other side reads the end. */
 void conn_shutdown_write(struct conn *conn);

@@ -1,9 +1,11 @@
-/* A timing wheel of three rings. The near ring has one slot per tick (8 ms) for the next 2 s, the far
- * ring one per 256 ticks for the next two minutes, the farthest one per 16384 ticks for two hours; what
- * lies beyond waits in its last slot. When a far slot comes due its deadlines move to the ring below.
+/* A timing wheel of three rings. The near ring has one slot per tick (8 ms) for the next 2 s, the
+ * far ring one per 256 ticks for the next two minutes, the farthest one per 16384 ticks for two
+ * hours; what lies beyond waits in its last slot. When a far slot comes due its deadlines move to
+ * the ring below.
  *
- * A deadline may lie later than the slot it is linked in: moving it later leaves it there, and when the
- * slot is looked at it goes where it belongs. So the hot path, "this connection was active", is a store.
+ * A deadline may lie later than the slot it is linked in: moving it later leaves it there, and when
+ * the slot is looked at it goes where it belongs. So the hot path, "this connection was active", is
+ * a store.
  *
  * The loop's timer is set for the first slot in use. Clearing a deadline leaves the timer alone: at
  * worst it fires once for nothing, and then for the next slot in use or not at all. */

@@ -1,5 +1,5 @@
-/* A dial goes through: connect(2), writable, connection, TLS handshake. Whatever ends it, finish() is
- * the one place that tells the caller, and always from the loop. */
+/* A dial goes through: connect(2), writable, connection, TLS handshake. Whatever ends it, finish()
+ * is the one place that tells the caller, and always from the loop. */
 #include "net/dial.h"
 
 #include <errno.h>
@@ -152,6 +152,7 @@ static void begin(struct dial *dial)
     loop_after_turn(dial->loop, &dial->known);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): each of the seven is one of the question */
 struct dial *dial_start(struct loop *loop, const struct address *address, struct tls_client *tls,
                         const char *server_name, uint32_t timeout_ms,
                         void (*done)(struct conn *conn, enum weir_err err, void *user), void *user)

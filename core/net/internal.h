@@ -1,5 +1,5 @@
-/* What the files of this room share and nobody else includes: the inside of a loop and of a connection,
- * and what a filter (TLS) may do with one. */
+/* What the files of this room share and nobody else includes: the inside of a loop and of a
+ * connection, and what a filter (TLS) may do with one. */
 #ifndef WEIR_NET_INTERNAL_H
 #define WEIR_NET_INTERNAL_H
 
@@ -15,9 +15,9 @@ struct tls_server;
 /* --- deadlines: see deadline.c */
 enum { WHEEL_NEAR = 256, WHEEL_FAR = 64 };
 struct wheel {
-    struct list near[WHEEL_NEAR];    /* one tick each */
-    struct list far[WHEEL_FAR];      /* 256 ticks each */
-    struct list farthest[WHEEL_FAR]; /* 16384 ticks each */
+    struct list near[WHEEL_NEAR];                                 /* one tick each */
+    struct list far[WHEEL_FAR];                                   /* 256 ticks each */
+    struct list farthest[WHEEL_FAR];                              /* 16384 ticks each */
     uint64_t near_used[WHEEL_NEAR / 64], far_used, farthest_used; /* set bits may be out of date */
     uint64_t tick;  /* everything up to it has been looked at */
     uint64_t armed; /* the timer fires for this tick, UINT64_MAX: it does not run */
@@ -45,7 +45,8 @@ struct loop {
 };
 
 /* --- connection */
-/* A layer between the socket and the reader. A plain connection has none and pays one test for it. */
+/* A layer between the socket and the reader. A plain connection has none and pays one test for it.
+ */
 struct conn_filter;
 struct conn_filter_ops {
     void (*ready)(struct conn *conn, int revents);
@@ -87,8 +88,8 @@ struct tls_session; /* an SSL made ready before there is a connection */
 bool tls_accept(struct conn *conn, struct tls_server *server);
 WEIR_MUST_USE struct tls_session *tls_session_create(struct tls_client *client, const char *name);
 void tls_session_destroy(struct tls_session *session);
-/* `opened` is called once, with the handshake's end, instead of the events. Takes `session` over when
- * it returns true. */
+/* `opened` is called once, with the handshake's end, instead of the events. Takes `session` over
+ * when it returns true. */
 bool tls_connect(struct conn *conn, struct tls_session *session,
                  void (*opened)(struct conn *conn, bool good));
 

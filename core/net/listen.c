@@ -27,8 +27,8 @@ struct listener {
     struct listener_stats stats;
 };
 
-/* A path left over from a process that is gone. A living listener, and anything that is no socket, is
- * left alone: bind() will say so. */
+/* A path left over from a process that is gone. A living listener, and anything that is no socket,
+ * is left alone: bind() will say so. */
 static void unlink_stale(const struct address *address, const struct sockaddr_storage *storage,
                          socklen_t size)
 {
@@ -87,7 +87,7 @@ int listen_open(const struct address *address, bool reuseport, int backlog, char
     struct span where = address_text(address, text);
     if (err_size > 0)
         (void)snprintf(err, err_size, "cannot listen on %.*s: %s: %s", SPAN_ARG(where), step,
-                       strerror(saved));
+                       strerrordesc_np(saved));
     errno = saved;
     return -1;
 }
@@ -149,8 +149,8 @@ static void on_listener_readable(struct watch *watch, int events)
         struct sockaddr_storage storage;
         struct address peer;
         socklen_t size = sizeof storage;
-        int fd = accept4(listener->fd, (struct sockaddr *)&storage, &size,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd =
+            accept4(listener->fd, (struct sockaddr *)&storage, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (!accept_failed(listener))
                 break;
@@ -185,7 +185,8 @@ struct listener *listener_start(struct loop *loop, int fd, struct tls_server *tl
     deadline_init(&listener->pause, on_pause_over);
     if (getsockname(fd, (struct sockaddr *)&storage, &size) == 0)
         address_from_sockaddr(&listener->address, (const struct sockaddr *)&storage, size);
-    /* Linux hands the option on to what is accepted: one call here instead of one per connection. */
+    /* Linux hands the option on to what is accepted: one call here instead of one per connection.
+     */
     if (listener->address.family != ADDRESS_UNIX)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     watch_start(loop, &listener->watch, fd, WATCH_READ, on_listener_readable);

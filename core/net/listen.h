@@ -1,5 +1,5 @@
-/* Listening sockets. Opening is apart from accepting: the master opens (and may hold privileges), the
- * worker accepts. */
+/* Listening sockets. Opening is apart from accepting: the master opens (and may hold privileges),
+ * the worker accepts. */
 #ifndef WEIR_NET_LISTEN_H
 #define WEIR_NET_LISTEN_H
 
@@ -11,18 +11,18 @@ struct listener;
 struct loop;
 struct tls_server;
 
-/* A bound, listening, non-blocking socket, or -1 with a sentence in `err`. A unix path nobody listens
- * on any more is unlinked first. `reuseport` lets every worker have its own queue (not for unix). */
+/* A bound, listening, non-blocking socket, or -1 with a sentence in `err`. A unix path nobody
+ * listens on any more is unlinked first. `reuseport` lets every worker have its own queue (not for
+ * unix). */
 WEIR_MUST_USE int listen_open(const struct address *address, bool reuseport, int backlog, char *err,
                               size_t err_size);
 
-/* Accepts at most 16 connections a turn. `accepted` owns the connection: it sets the events or closes
- * it. With `tls` (borrowed until listener_stop) readable comes after the handshake. The descriptor
- * stays the caller's. NULL without memory. */
-WEIR_MUST_USE struct listener *listener_start(struct loop *loop, int fd, struct tls_server *tls,
-                                              void (*accepted)(struct listener *listener,
-                                                               struct conn *conn),
-                                              void *user);
+/* Accepts at most 16 connections a turn. `accepted` owns the connection: it sets the events or
+ * closes it. With `tls` (borrowed until listener_stop) readable comes after the handshake. The
+ * descriptor stays the caller's. NULL without memory. */
+WEIR_MUST_USE struct listener *
+listener_start(struct loop *loop, int fd, struct tls_server *tls,
+               void (*accepted)(struct listener *listener, struct conn *conn), void *user);
 /* Stops accepting and frees; fine inside `accepted`. NULL is fine. */
 void listener_stop(struct listener *listener);
 void *listener_user(const struct listener *listener);

@@ -1,5 +1,5 @@
-/* libev with the clock read once per turn and work put off to the turn's end. The end of a turn is just
- * before the next wait, so whatever a callback put off is done before the process sleeps. */
+/* libev with the clock read once per turn and work put off to the turn's end. The end of a turn is
+ * just before the next wait, so whatever a callback put off is done before the process sleeps. */
 #include "net/loop.h"
 
 #include <signal.h>
@@ -29,8 +29,8 @@ static ev_async *async_watcher(struct loop_async *async)
     return (ev_async *)(void *)async->async;
 }
 
-/* Only what waits now: a task that puts itself off again runs in the next turn, or it would keep the
- * loop from its sockets. */
+/* Only what waits now: a task that puts itself off again runs in the next turn, or it would keep
+ * the loop from its sockets. */
 static void run_tasks(struct loop *loop)
 {
     struct list batch;

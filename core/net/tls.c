@@ -35,7 +35,8 @@ static SSL_CTX *create_context(const SSL_METHOD *method)
         SSL_CTX_free(context);
         return NULL;
     }
-    /* A write that must be repeated may come from another buffer, and an idle connection keeps none. */
+    /* A write that must be repeated may come from another buffer, and an idle connection keeps
+     * none. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -47,8 +48,8 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
 {
     unsigned char *chosen = NULL;
     (void)ssl, (void)user;
-    if (SSL_select_next_proto(&chosen, out_size, alpn_http1, sizeof alpn_http1 - 1, offered, size) !=
-        OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&chosen, out_size, alpn_http1, sizeof alpn_http1 - 1, offered,
+                              size) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_NOACK; /* HTTP/1.1 is what a client without ALPN speaks, too */
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
@@ -98,6 +99,7 @@ static bool use_own_certificate(SSL_CTX *context)
 }
 
 /* An encrypted key would make OpenSSL ask on the terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is OpenSSL's */
 static int no_password(char *buf, int size, int writing, void *user)
 {
     (void)buf, (void)size, (void)writing, (void)user;
@@ -120,27 +122,36 @@ static bool use_files(SSL_CTX *context, const char *cert_path, const char *key_p
     return false;
 }
 
+static bool set_up_server(struct tls_server *server, const char *cert_path, const char *key_path,
+                          char *err, size_t err_size)
+{
+    static const unsigned char id[] = "weir"; /* sessions are resumed within one listener */
+    server->context = create_context(TLS_server_method());
+    if (server->context == NULL ||
+        SSL_CTX_set_session_id_context(server->context, id, sizeof id - 1) != 1) {
+        explain(err, err_size, "cannot set up TLS", NULL);
+        return false;
+    }
+    SSL_CTX_set_alpn_select_cb(server->context, choose_protocol, NULL);
+    if (cert_path != NULL)
+        return use_files(server->context, cert_path, key_path, err, err_size);
+    if (use_own_certificate(server->context))
+        return true;
+    explain(err, err_size, "cannot make a certificate", NULL);
+    return false;
+}
+
 struct tls_server *tls_server_create(const char *cert_path, const char *key_path, char *err,
                                      size_t err_size)
 {
-    AUTO(tls_server_destroy) struct tls_server *server = calloc(1, sizeof *server);
+    struct tls_server *server = calloc(1, sizeof *server);
     ERR_clear_error();
-    if (server == NULL || (server->context = create_context(TLS_server_method())) == NULL) {
+    if (server == NULL)
         explain(err, err_size, "cannot set up TLS", NULL);
-        return NULL;
-    }
-    SSL_CTX_set_alpn_select_cb(server->context, choose_protocol, NULL);
-    /* Resumption only serves clients that come back to the same listener of the same process. */
-    static const unsigned char id[] = "weir";
-    (void)SSL_CTX_set_session_id_context(server->context, id, sizeof id - 1);
-    if (cert_path != NULL) {
-        if (!use_files(server->context, cert_path, key_path, err, err_size))
-            return NULL;
-    } else if (!use_own_certificate(server->context)) {
-        explain(err, err_size, "cannot make a certificate", NULL);
-        return NULL;
-    }
-    return TAKE(server);
+    else if (set_up_server(server, cert_path, key_path, err, err_size))
+        return server;
+    tls_server_destroy(server);
+    return NULL;
 }
 
 void tls_server_destroy(struct tls_server *server)
@@ -151,25 +162,32 @@ void tls_server_destroy(struct tls_server *server)
     free(server);
 }
 
+static bool trust(SSL_CTX *context, const char *ca_path)
+{
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    if (ca_path != NULL)
+        return SSL_CTX_load_verify_file(context, ca_path) == 1;
+    return SSL_CTX_set_default_verify_paths(context) == 1;
+}
+
 struct tls_client *tls_client_create(bool verify, const char *ca_path, char *err, size_t err_size)
 {
-    AUTO(tls_client_destroy) struct tls_client *client = calloc(1, sizeof *client);
+    struct tls_client *client = calloc(1, sizeof *client);
     ERR_clear_error();
-    if (client == NULL || (client->context = create_context(TLS_client_method())) == NULL ||
+    if (client != NULL)
+        client->context = create_context(TLS_client_method());
+    if (client == NULL || client->context == NULL ||
         SSL_CTX_set_alpn_protos(client->context, alpn_http1, sizeof alpn_http1 - 1) != 0) {
         explain(err, err_size, "cannot set up TLS", NULL);
+        tls_client_destroy(client);
         return NULL;
     }
     client->verify = verify;
-    if (!verify)
-        return TAKE(client);
-    SSL_CTX_set_verify(client->context, SSL_VERIFY_PEER, NULL);
-    if (ca_path != NULL ? SSL_CTX_load_verify_file(client->context, ca_path) != 1 :
-                          SSL_CTX_set_default_verify_paths(client->context) != 1) {
-        explain(err, err_size, "cannot use the authorities", ca_path);
-        return NULL;
-    }
-    return TAKE(client);
+    if (!verify || trust(client->context, ca_path))
+        return client;
+    explain(err, err_size, "cannot use the authorities", ca_path);
+    tls_client_destroy(client);
+    return NULL;
 }
 
 void tls_client_destroy(struct tls_client *client)

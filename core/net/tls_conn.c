@@ -1,6 +1,6 @@
-/* TLS as a filter of a connection. OpenSSL does the socket I/O itself; this file turns what it wants
- * into the flags of the connection, and keeps the handshake from the reader: until it is done nothing
- * is readable and writes give CONN_AGAIN. */
+/* TLS as a filter of a connection. OpenSSL does the socket I/O itself; this file turns what it
+ * wants into the flags of the connection, and keeps the handshake from the reader: until it is done
+ * nothing is readable and writes give CONN_AGAIN. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
@@ -173,7 +173,8 @@ static ssize_t tls_read(struct conn *conn, void *buf, size_t size)
     return result;
 }
 
-/* The parts as one record: a head and its body in two records cost the client a second decryption. */
+/* The parts as one record: a head and its body in two records cost the client a second decryption.
+ */
 static const void *join(const struct iovec *parts, int count, char *record, size_t *out_size,
                         size_t *out_total)
 {
@@ -240,7 +241,8 @@ static void say_goodbye(struct tls_session *session)
     if (session->state != TLS_OPEN || (SSL_get_shutdown(session->ssl) & SSL_SENT_SHUTDOWN) != 0)
         return;
     ERR_clear_error();
-    (void)SSL_shutdown(session->ssl); /* when it does not fit the other side sees a cut, as it should */
+    (void)SSL_shutdown(
+        session->ssl); /* when it does not fit the other side sees a cut, as it should */
     ERR_clear_error();
 }
 
@@ -332,7 +334,10 @@ static bool expect_name(SSL *ssl, const char *name, bool verify)
 {
     unsigned char ip[16];
     bool is_ip = inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1;
-    if (!is_ip && SSL_set_tlsext_host_name(ssl, name) != 1)
+    void *unqualified; /* the parameter of SSL_ctrl serves many calls, this one only reads */
+    memcpy(&unqualified, &name, sizeof unqualified);
+    if (!is_ip &&
+        SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, unqualified) != 1)
         return false;
     if (!verify)
         return true;

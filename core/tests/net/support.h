@@ -1,5 +1,5 @@
-/* What the tests of this room share: turning the loop until something is true, an echo server, and a
- * listener on a port of its own. */
+/* What the tests of this room share: turning the loop until something is true, an echo server, and
+ * a listener on a port of its own. */
 #ifndef WEIR_TESTS_NET_SUPPORT_H
 #define WEIR_TESTS_NET_SUPPORT_H
 
@@ -15,16 +15,16 @@
 #include "net/tls.h"
 
 /* Turn until `condition`; a test that hangs fails after 10 s instead. */
-#define TURN_UNTIL(loop, condition)                                                                \
-    do {                                                                                           \
-        struct deadline guard_;                                                                    \
-        guard_expired = false;                                                                     \
-        deadline_init(&guard_, on_guard);                                                          \
-        deadline_set((loop), &guard_, 10000);                                                      \
-        while (!(condition) && !guard_expired)                                                     \
-            loop_run_once(loop);                                                                   \
-        deadline_clear(&guard_);                                                                   \
-        cr_assert(!guard_expired, "never came true: %s", #condition);                              \
+#define TURN_UNTIL(loop, condition)                                   \
+    do {                                                              \
+        struct deadline guard_;                                       \
+        guard_expired = false;                                        \
+        deadline_init(&guard_, on_guard);                             \
+        deadline_set((loop), &guard_, 10000);                         \
+        while (!(condition) && !guard_expired)                        \
+            loop_run_once(loop);                                      \
+        deadline_clear(&guard_);                                      \
+        cr_assert(!guard_expired, "never came true: %s", #condition); \
     } while (0)
 
 extern bool guard_expired;

@@ -1,9 +1,10 @@
-/* Connections over loopback: echo, back-pressure, closing, refusals, and running out of descriptors. */
+/* Connections over loopback: echo, back-pressure, closing, refusals, and running out of
+ * descriptors. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -65,8 +66,7 @@ static void echo_over(const char *where, size_t size)
     cr_assert_not_null(listener);
     address = *listener_address(listener);
     struct exchange exchange = {.size = size};
-    cr_assert_not_null(
-        dial_start(loop, &address, NULL, NULL, 5000, exchange_dialed, &exchange));
+    cr_assert_not_null(dial_start(loop, &address, NULL, NULL, 5000, exchange_dialed, &exchange));
     TURN_UNTIL(loop, exchange.received == size || exchange.ended || exchange.err != WEIR_OK);
     cr_assert_eq(exchange.received, size);
     cr_assert_eq(exchange.wrong, 0);
@@ -213,8 +213,7 @@ Test(net_conn, dial_refused)
     struct exchange exchange = {0};
     int fd = open_local(1, &address);
     (void)close(fd); /* a port nobody listens on */
-    struct dial *dial =
-        dial_start(loop, &address, NULL, NULL, 5000, exchange_dialed, &exchange);
+    struct dial *dial = dial_start(loop, &address, NULL, NULL, 5000, exchange_dialed, &exchange);
     cr_assert_not_null(dial);
     cr_assert_not(exchange.dialed, "never before dial_start returns");
     TURN_UNTIL(loop, exchange.dialed);
@@ -222,8 +221,7 @@ Test(net_conn, dial_refused)
 
     exchange = (struct exchange){0};
     cr_assert_eq(address_parse(SPAN("unix:/nonexistent/weir.sock"), &address), WEIR_OK);
-    cr_assert_not_null(
-        dial_start(loop, &address, NULL, NULL, 5000, exchange_dialed, &exchange));
+    cr_assert_not_null(dial_start(loop, &address, NULL, NULL, 5000, exchange_dialed, &exchange));
     cr_assert_not(exchange.dialed, "never before dial_start returns");
     TURN_UNTIL(loop, exchange.dialed);
     cr_assert_eq(exchange.err, WEIR_ERR_REFUSED);
@@ -261,8 +259,7 @@ Test(net_conn, out_of_descriptors_pauses_the_listener)
     int fd = open_local(16, &address);
     struct listener *listener = listener_start(loop, fd, NULL, echo_accepted, NULL);
     cr_assert_not_null(listener);
-    cr_assert_not_null(
-        dial_start(loop, &address, NULL, NULL, 5000, exchange_dialed, &exchange));
+    cr_assert_not_null(dial_start(loop, &address, NULL, NULL, 5000, exchange_dialed, &exchange));
     int probe = dup(fd);
     (void)close(probe);
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);

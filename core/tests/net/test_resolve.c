@@ -2,9 +2,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <sys/socket.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -43,8 +43,8 @@ static void on_question(struct watch *watch, int events)
     struct sockaddr_in from;
     socklen_t from_size = sizeof from;
     (void)events;
-    ssize_t got = recvfrom(server->fd, packet, sizeof packet - 64, 0, (struct sockaddr *)&from,
-                           &from_size);
+    ssize_t got =
+        recvfrom(server->fd, packet, sizeof packet - 64, 0, (struct sockaddr *)&from, &from_size);
     if (got < 17)
         return;
     size_t end = question_name(packet, (size_t)got, name, sizeof name);

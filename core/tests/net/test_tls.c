@@ -121,8 +121,8 @@ Test(net_tls, plain_bytes_end_the_handshake)
     struct site site;
     site_open(&site, NULL, NULL);
     struct exchange exchange = {.size = 3000};
-    cr_assert_not_null(dial_start(site.loop, &site.address, NULL, NULL, 5000, exchange_dialed,
-                                  &exchange));
+    cr_assert_not_null(
+        dial_start(site.loop, &site.address, NULL, NULL, 5000, exchange_dialed, &exchange));
     TURN_UNTIL(site.loop, exchange.ended);
     TURN_UNTIL(site.loop, echo_open == 0);
     site_close(&site);
@@ -134,11 +134,10 @@ Test(net_tls, a_silent_server_times_out)
     struct address address;
     char err[200] = "";
     int fd = open_local(16, &address); /* connects, never answers the hello */
-    AUTO(tls_client_destroy) struct tls_client *client =
-        tls_client_create(false, NULL, err, sizeof err);
+    AUTO(tls_client_destroy)
+    struct tls_client *client = tls_client_create(false, NULL, err, sizeof err);
     struct exchange exchange = {0};
-    cr_assert_not_null(
-        dial_start(loop, &address, client, "x", 200, exchange_dialed, &exchange));
+    cr_assert_not_null(dial_start(loop, &address, client, "x", 200, exchange_dialed, &exchange));
     TURN_UNTIL(loop, exchange.dialed);
     cr_assert_eq(exchange.err, WEIR_ERR_TIMEOUT);
     (void)close(fd);
