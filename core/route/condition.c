@@ -1,7 +1,5 @@
 #include "route/condition.h"
 
-#include <stdio.h>
-
 #include "http/headers.h"
 
 void host_split(struct span host, struct span *out_name, uint32_t *out_port)
@@ -48,36 +46,36 @@ bool name_pattern_fits(const struct name_pattern *pattern, struct span name, boo
     return span_equal_nocase(part, pattern->text);
 }
 
-static enum weir_err build_values(struct arena *arena, struct regex_set *set,
-                                  const struct span_list *list, bool single_regex, char *why,
-                                  size_t why_size, struct header_condition *header)
+static enum weir_err build_values(struct condition_builder *builder, const struct span_list *list,
+                                  struct header_condition *header)
 {
-    struct value_condition *values = arena_array(arena, struct value_condition, list->count);
+    struct value_condition *values =
+        arena_array(builder->arena, struct value_condition, list->count);
     if (values == NULL)
         return WEIR_ERR_NO_MEMORY;
+    /* The traditional router takes a regex only where it is the one value of its header. */
+    bool regexes = builder->flavor != ROUTER_TRADITIONAL || list->count == 1;
     for (size_t i = 0; i < list->count; i++) {
         values[i].text = list->items[i];
-        if (span_starts_with(list->items[i], SPAN("~*")) && (!single_regex || list->count == 1))
-            TRY(regex_compile(set, REGEX_HEADER, span_from(list->items[i], 2), why, why_size,
-                              &values[i].regex));
+        if (regexes && span_starts_with(list->items[i], SPAN("~*")))
+            TRY(regex_compile(builder->regexes, REGEX_HEADER, span_from(list->items[i], 2),
+                              builder->why, sizeof(builder->why), &values[i].regex));
     }
     header->values = values;
     header->value_count = (uint32_t)list->count;
     return WEIR_OK;
 }
 
-static enum weir_err build_headers(struct arena *arena, struct regex_set *set,
-                                   const struct route *route, bool single_regex, char *why,
-                                   size_t why_size, struct conditions *conditions)
+static enum weir_err build_headers(struct condition_builder *builder, const struct route *route,
+                                   struct conditions *conditions)
 {
     struct header_condition *headers =
-        arena_array(arena, struct header_condition, route->header_count);
+        arena_array(builder->arena, struct header_condition, route->header_count);
     if (headers == NULL)
         return WEIR_ERR_NO_MEMORY;
     for (size_t i = 0; i < route->header_count; i++) {
         headers[i].name = route->headers[i].name;
-        TRY(build_values(arena, set, &route->headers[i].values, single_regex, why, why_size,
-                         &headers[i]));
+        TRY(build_values(builder, &route->headers[i].values, &headers[i]));
     }
     conditions->headers = headers;
     conditions->header_count = (uint32_t)route->header_count;
@@ -124,26 +122,25 @@ static bool has_ports(const struct span_list *hosts)
     return false;
 }
 
-enum weir_err conditions_build(struct arena *arena, struct regex_set *set,
-                               const struct route *route, enum router_flavor flavor, char *why,
-                               size_t why_size, const struct conditions **out)
+enum weir_err conditions_build(struct condition_builder *builder, const struct route *route,
+                               const struct conditions **out)
 {
-    bool ports = has_ports(&route->hosts), traditional = flavor == ROUTER_TRADITIONAL;
+    bool ports = has_ports(&route->hosts), traditional = builder->flavor == ROUTER_TRADITIONAL;
     *out = NULL;
     if (!ports && route->methods.count + route->header_count + route->snis.count == 0)
         return WEIR_OK;
-    struct conditions *conditions = arena_new(arena, struct conditions);
+    struct conditions *conditions = arena_new(builder->arena, struct conditions);
     if (conditions == NULL)
         return WEIR_ERR_NO_MEMORY;
     conditions->methods = route->methods;
     conditions->exact_header_names = traditional;
     conditions->wildcard_takes_one = traditional;
     if (route->header_count != 0)
-        TRY(build_headers(arena, set, route, traditional, why, why_size, conditions));
+        TRY(build_headers(builder, route, conditions));
     if (ports)
-        TRY(build_hosts(arena, &route->hosts, conditions));
+        TRY(build_hosts(builder->arena, &route->hosts, conditions));
     if (route->snis.count != 0)
-        TRY(build_snis(arena, &route->snis, !traditional, conditions));
+        TRY(build_snis(builder->arena, &route->snis, !traditional, conditions));
     *out = conditions;
     return WEIR_OK;
 }

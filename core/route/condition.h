@@ -47,10 +47,15 @@ void host_split(struct span host, struct span *out_name, uint32_t *out_port);
 struct name_pattern name_pattern_parse(struct span text);
 bool name_pattern_fits(const struct name_pattern *pattern, struct span name, bool takes_one);
 
-/* *out is NULL when the route asks nothing more. WEIR_ERR_INVALID: `why` tells. */
-WEIR_MUST_USE enum weir_err conditions_build(struct arena *arena, struct regex_set *set,
-                                             const struct route *route, enum router_flavor flavor,
-                                             char *why, size_t why_size,
+struct condition_builder {
+    struct arena *arena;
+    struct regex_set *regexes;
+    enum router_flavor flavor;
+    char why[160]; /* of WEIR_ERR_INVALID */
+};
+/* *out is NULL when the route asks nothing more. WEIR_ERR_INVALID: a regex does not compile. */
+WEIR_MUST_USE enum weir_err conditions_build(struct condition_builder *builder,
+                                             const struct route *route,
                                              const struct conditions **out);
 bool conditions_hold(const struct conditions *conditions, struct regex_set *set,
                      const struct view *view);

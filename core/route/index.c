@@ -64,16 +64,19 @@ static enum weir_err find_bucket(struct index_builder *builder, struct span host
     struct span key = host_key(router->arena, host);
     if (!span_is_set(key))
         return WEIR_ERR_NO_MEMORY;
-    void *known = map_find(router->hosts, key);
+    const uint32_t *known = map_find(router->hosts, key);
     if (known != NULL) {
-        *out_bucket = (uint32_t)(uintptr_t)known;
+        *out_bucket = *known;
         return WEIR_OK;
     }
-    uint32_t bucket = router->bucket_count;
-    TRY(map_add(router->hosts, key, (void *)(uintptr_t)bucket));
-    TRY(add_wildcard(builder, key, bucket));
+    uint32_t *bucket = arena_new(router->arena, uint32_t);
+    if (bucket == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    *bucket = router->bucket_count;
+    TRY(map_add(router->hosts, key, bucket));
+    TRY(add_wildcard(builder, key, *bucket));
     router->bucket_count++;
-    *out_bucket = bucket;
+    *out_bucket = *bucket;
     return WEIR_OK;
 }
 

@@ -25,7 +25,7 @@ struct router {
     const struct entry *entries; /* by rank */
     size_t entry_count;
     struct forest paths;    /* tree number = bucket, value = rank */
-    struct map *hosts;      /* "a.test", "*.test", "a.*" -> bucket, never 0 */
+    struct map *hosts;      /* "a.test", "*.test", "a.*" -> uint32_t (arena): bucket */
     struct forest suffixes; /* one tree, ".test" backwards -> bucket */
     struct forest prefixes; /* one tree, "a." -> bucket */
     uint32_t bucket_count;

@@ -73,6 +73,10 @@ static enum weir_err strip_v0(struct arena *arena, struct span service, struct s
         }
         return join(arena, service, path.size > 1 && ends_with_slash(path), rest, out_path);
     }
+    if (closed && rest.size == 1 && rest.data[0] == '/') {
+        *out_path = service;
+        return WEIR_OK;
+    }
     if (starts_with_slash(rest)) {
         if (open.size != 0)
             return join(arena, open, false, rest, out_path);
@@ -102,6 +106,8 @@ static enum weir_err strip_v1(struct arena *arena, struct span service, struct s
     return join(arena, service, false, rest, out_path);
 }
 
+/* Seven facts decide, and no two of them belong together elsewhere. */
+/* NOLINTNEXTLINE(readability-function-size) */
 enum weir_err route_upstream_path(struct arena *arena, struct span service_path,
                                   struct span matched, bool strip, enum path_handling handling,
                                   struct span path, struct span *out_path)

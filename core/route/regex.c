@@ -107,7 +107,7 @@ static enum weir_err compile(enum regex_use use, struct span text, pcre2_code **
         PCRE2_UCHAR message[128];
         if (pcre2_get_error_message(error, message, sizeof(message)) < 0)
             message[0] = '\0';
-        snprintf(why, why_size, "%s", (const char *)message);
+        (void)snprintf(why, why_size, "%s", (const char *)message);
         return error == PCRE2_ERROR_NOMEMORY ? WEIR_ERR_NO_MEMORY : WEIR_ERR_INVALID;
     }
     /* Where JIT is not there (or has no memory) the interpreter does the same, slower. */
@@ -172,7 +172,7 @@ bool regex_capture(struct regex_set *set, const struct regex *regex, struct span
                                             : span_of(subject.data + at[0], at[1] - at[0]);
     out_match->capture_count = regex->captures;
     out_match->names = regex->names;
-    for (unsigned i = 1; i < regex->captures; i++) {
+    for (size_t i = 1; i < regex->captures; i++) {
         bool took_part = at[2 * i] != PCRE2_UNSET && at[2 * i] <= at[2 * i + 1];
         out_match->captures[i] =
             took_part ? span_of(subject.data + at[2 * i], at[2 * i + 1] - at[2 * i]) : SPAN_NONE;

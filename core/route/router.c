@@ -1,6 +1,5 @@
 #include "route/router.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "config/problems.h"
@@ -146,7 +145,7 @@ static enum weir_err expand_paths(struct expansion *all, const struct route *rou
 static enum weir_err expand_route(struct expansion *all, const struct route *route)
 {
     struct router *router = all->router;
-    char why[160] = "";
+    struct condition_builder builder = {router->arena, router->regexes, router->flavor, ""};
     const struct conditions *conditions = NULL;
     if (route->service != NULL && !route->service->enabled)
         return WEIR_OK;
@@ -156,10 +155,9 @@ static enum weir_err expand_route(struct expansion *all, const struct route *rou
         complain(all, PROBLEM_WARNING, route, "left out, there is no ", "expressions router");
         return WEIR_OK;
     }
-    enum weir_err err = conditions_build(router->arena, router->regexes, route, router->flavor, why,
-                                         sizeof(why), &conditions);
+    enum weir_err err = conditions_build(&builder, route, &conditions);
     if (err == WEIR_ERR_INVALID) {
-        complain(all, PROBLEM_ERROR, route, "invalid regex in headers: ", why);
+        complain(all, PROBLEM_ERROR, route, "invalid regex in headers: ", builder.why);
         return WEIR_OK;
     }
     TRY(err);
@@ -212,21 +210,31 @@ void router_destroy(struct router *router)
     free(router);
 }
 
-enum weir_err router_build(const struct config *config, enum router_flavor flavor,
-                           struct problems *problems, struct router **out_router)
+static enum weir_err fill(struct router *router, const struct config *config,
+                          struct problems *problems)
 {
-    AUTO(router_destroy) struct router *router = router_create(flavor);
-    if (router == NULL)
-        return WEIR_ERR_NO_MEMORY;
     struct expansion all = {.router = router, .problems = problems};
     enum weir_err err = expand_all(&all, config);
     free(all.entries);
     TRY(err);
     TRY(index_build(router));
-    if (problems != NULL && all.warnings < WARNINGS_MAX)
-        TRY(index_warn(router, problems, WARNINGS_MAX - all.warnings));
-    *out_router = TAKE(router);
-    return WEIR_OK;
+    if (problems == NULL || all.warnings >= WARNINGS_MAX)
+        return WEIR_OK;
+    return index_warn(router, problems, WARNINGS_MAX - all.warnings);
+}
+
+enum weir_err router_build(const struct config *config, enum router_flavor flavor,
+                           struct problems *problems, struct router **out_router)
+{
+    struct router *router = router_create(flavor);
+    if (router == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    enum weir_err err = fill(router, config, problems);
+    if (err != WEIR_OK)
+        router_destroy(router);
+    else
+        *out_router = router;
+    return err;
 }
 
 size_t router_memory(const struct router *router)
@@ -306,10 +314,10 @@ static void search_hosts(struct search *search)
         lower[i] = c;
         backwards[host.size - 1 - i] = c;
     }
-    uint32_t exact = (uint32_t)(uintptr_t)map_find(router->hosts, span_of(lower, host.size));
+    const uint32_t *exact = map_find(router->hosts, span_of(lower, host.size));
     /* A name with a star in it would find a wildcard's bucket here. */
-    if (exact != 0 && memchr(lower, '*', host.size) == NULL)
-        search_bucket(search, exact);
+    if (exact != NULL && memchr(lower, '*', host.size) == NULL)
+        search_bucket(search, *exact);
     if (router->has_wildcards) {
         search_wildcards(search, &router->suffixes, span_of(backwards, host.size));
         search_wildcards(search, &router->prefixes, span_of(lower, host.size));

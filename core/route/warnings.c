@@ -44,8 +44,8 @@ static bool shares_regex(const struct entry *a, const struct regex *regex)
 /* Below one node plain paths are equal; of regexes only the same text is known to be. */
 static bool paths_cover(const struct entry *a, const struct entry *b)
 {
-    if ((a->regexes == NULL) != (b->regexes == NULL))
-        return false;
+    if (a->regexes == NULL || b->regexes == NULL)
+        return a->regexes == b->regexes;
     for (uint32_t i = 0; i < b->regex_count; i++) {
         if (!shares_regex(a, b->regexes[i]))
             return false;
@@ -102,11 +102,11 @@ static unsigned report_unreachable(const struct review *review)
         if (!is_unreachable(review, rank))
             continue;
         const struct entry *entry = &entries[rank], *other = &entries[review->cover[rank]];
-        const char *part = entry->regexes != NULL          ? "with its regex paths "
-                           : entry->route->paths.count > 1 ? "with some of its paths "
+        const char *part = entry->regexes != NULL          ? " by its regex paths"
+                           : entry->route->paths.count > 1 ? " by some of its paths"
                                                            : "";
         problem_add(review->problems, PROBLEM_WARNING, position_of(entry->route), "",
-                    "route '%.*s' can %snever be reached: route '%.*s' matches the same requests "
+                    "route '%.*s' can never be reached%s: route '%.*s' matches the same requests "
                     "and is tried first%s",
                     SPAN_ARG(name_of(entry->route)), part, SPAN_ARG(name_of(other->route)),
                     entry->priority == other->priority ? " (they tie, ids decide)" : "");

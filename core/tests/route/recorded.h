@@ -1,5 +1,6 @@
-/* Recorded answers as tables, and what tests need to turn such rows into configurations and queries.
- * Lists are lines ("a\nb"); a header is "Name: value", a repeated name adds a value. NULL: absent. */
+/* Recorded answers as tables, and what tests need to turn such rows into configurations and
+ * queries. Lists are lines ("a\nb"); a header is "Name: value", a repeated name adds a value. NULL:
+ * absent. */
 #ifndef WEIR_TESTS_ROUTE_RECORDED_H
 #define WEIR_TESTS_ROUTE_RECORDED_H
 

@@ -151,4 +151,4 @@ const struct recorded_case recorded_paths[] = {
 };
 /* clang-format on */
 
-const size_t recorded_paths_count = sizeof(recorded_paths) / sizeof(recorded_paths[0]);
+const size_t recorded_paths_count = COUNT_OF(recorded_paths);

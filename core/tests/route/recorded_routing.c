@@ -253,4 +253,4 @@ const struct recorded_case recorded_routing[] = {
 };
 /* clang-format on */
 
-const size_t recorded_routing_count = sizeof(recorded_routing) / sizeof(recorded_routing[0]);
+const size_t recorded_routing_count = COUNT_OF(recorded_routing);

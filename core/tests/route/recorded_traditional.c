@@ -214,4 +214,4 @@ const struct recorded_case recorded_traditional[] = {
 };
 /* clang-format on */
 
-const size_t recorded_traditional_count = sizeof(recorded_traditional) / sizeof(recorded_traditional[0]);
+const size_t recorded_traditional_count = COUNT_OF(recorded_traditional);

@@ -10,8 +10,8 @@ static void check_upstream(struct arena *arena, const struct recorded_case *reco
                            const struct route_match *match, bool honours_v1)
 {
     struct span path = SPAN_NONE;
-    enum path_handling handling = honours_v1 && match->route->path_handling_v1 ? PATH_HANDLING_V1
-                                                                               : PATH_HANDLING_V0;
+    enum path_handling handling =
+        honours_v1 && match->route->path_handling_v1 ? PATH_HANDLING_V1 : PATH_HANDLING_V0;
     cr_assert_eq(route_upstream_path(arena, match->service->path, match->matched_path,
                                      match->route->strip_path, handling, query->path, &path),
                  WEIR_OK);
