@@ -107,7 +107,7 @@ struct span text_percent_decode(struct arena *arena, struct span s, bool plus)
             out[size++] = (char)(text_hex_digit(s.data[1]) * 16 + text_hex_digit(s.data[2]));
             used = 3;
         } else {
-            out[size++] = plus && s.data[0] == '+' ? ' ' : s.data[0];
+            out[size++] = (char)(plus && s.data[0] == '+' ? ' ' : s.data[0]);
         }
         s = span_from(s, used);
     }
