@@ -67,10 +67,10 @@ static void attach_targets(struct builder *builder)
     }
 }
 
-#define HAND_OVER(config, builder, kind, type, array, count_)                                      \
-    do {                                                                                           \
-        (config)->array = (struct type **)(void *)(builder)->kinds[kind].items;                    \
-        (config)->count_ = (builder)->kinds[kind].count;                                           \
+#define HAND_OVER(config, builder, kind, type, array, count_)                   \
+    do {                                                                        \
+        (config)->array = (struct type **)(void *)(builder)->kinds[kind].items; \
+        (config)->count_ = (builder)->kinds[kind].count;                        \
     } while (0)
 
 static void hand_over(struct builder *builder, struct config *config)
@@ -108,10 +108,13 @@ enum weir_err config_build(struct arena *arena, const struct node *root,
                            const struct plugin_catalog *catalog, struct problems *problems,
                            struct config **out_config)
 {
-    struct builder builder = {.arena = arena, .problems = problems, .catalog = catalog,
-                              .now = (int64_t)time(NULL)};
+    struct builder builder = {
+        .arena = arena, .problems = problems, .catalog = catalog, .now = (int64_t)time(NULL)};
     builder.schema = (struct schema_context){
-        .arena = arena, .problems = problems, .user = &builder, .consumer_exists = has_consumer,
+        .arena = arena,
+        .problems = problems,
+        .user = &builder,
+        .consumer_exists = has_consumer,
         .regex_compiles = catalog->regex_compiles == NULL ? NULL : compile_regex};
     struct config *config = arena_new(arena, struct config);
     builder.names = arena_new(arena, struct config_names);
@@ -147,7 +150,8 @@ enum weir_err config_set_hash(struct arena *arena, struct config *config, struct
         return WEIR_ERR_NO_MEMORY;
     bool is_empty = config->service_count + config->route_count + config->consumer_count +
                         config->upstream_count + config->policy_count + config->certificate_count +
-                        config->ca_certificate_count + config->vault_count == 0;
+                        config->ca_certificate_count + config->vault_count ==
+                    0;
     if (is_empty)
         return WEIR_OK;
     digest_sha256(digest, text);

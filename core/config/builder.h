@@ -38,9 +38,9 @@ struct builder {
     int64_t now;
 };
 
-#define PROBLEM(builder, at, path, ...)                                                            \
+#define PROBLEM(builder, at, path, ...) \
     problem_add((builder)->problems, PROBLEM_ERROR, (at), (path), __VA_ARGS__)
-#define WARN(builder, at, path, ...)                                                               \
+#define WARN(builder, at, path, ...) \
     problem_add((builder)->problems, PROBLEM_WARNING, (at), (path), __VA_ARGS__)
 
 bool pointers_add(struct builder *builder, struct pointers *pointers, void *item);
@@ -61,8 +61,8 @@ void register_id(struct builder *builder, enum kind kind, struct span id, void *
 void register_name(struct builder *builder, struct names *names, struct span collection,
                    struct span key, struct span value, void *entity, const struct node *node,
                    const char *path);
-/* The entity a foreign key names, NULL when absent or wrong (then a problem was added). `out_word` is
- * the reference as written, which ids are derived from. */
+/* The entity a foreign key names, NULL when absent or wrong (then a problem was added). `out_word`
+ * is the reference as written, which ids are derived from. */
 void *resolve_reference(struct builder *builder, const struct node *node, const char *key,
                         enum kind kind, const char *path, struct span *out_word);
 

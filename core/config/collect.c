@@ -1,5 +1,5 @@
-/* The walk over the document: every entity, nested or flat, is filled from its table, checked alone and
- * entered by name. References wait until all are known. */
+/* The walk over the document: every entity, nested or flat, is filled from its table, checked alone
+ * and entered by name. References wait until all are known. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -39,8 +39,8 @@ const char *builder_text(struct builder *builder, const char *format, ...)
 
 #define MEMBER(entity, offset, type) ((type *)(void *)((char *)(entity) + (offset)))
 
-static void check_tags(struct builder *builder, const struct node *node, const struct span_list *tags,
-                       const char *path)
+static void check_tags(struct builder *builder, const struct node *node,
+                       const struct span_list *tags, const char *path)
 {
     for (size_t i = 0; i < tags->count; i++) {
         struct span tag = tags->items[i];
@@ -66,7 +66,8 @@ static void enter(struct builder *builder, const struct kind_row *row, struct pe
     bool named = span_is_set(row->name_key) && !span_is_empty(*name);
     struct position at = schema_find_position(pending->node, "id");
     if (span_is_set(*id) && !uuid_is_valid(*id)) {
-        PROBLEM(builder, at, builder_text(builder, "%s.id", pending->path), "expected a valid UUID");
+        PROBLEM(builder, at, builder_text(builder, "%s.id", pending->path),
+                "expected a valid UUID");
         return;
     }
     if (named)
@@ -249,7 +250,8 @@ static void add_vaults(struct builder *builder)
             builder->no_memory = true;
             return;
         }
-        *row = (struct schema_vault){vault->prefix, vault->config_prefix, (void *)(uintptr_t)builder->schema.vaults};
+        *row = (struct schema_vault){vault->prefix, vault->config_prefix,
+                                     (void *)(uintptr_t)builder->schema.vaults};
         builder->schema.vaults = row;
     }
 }

@@ -1,4 +1,5 @@
-/* libyaml's events -> nodes in an arena. Recursion follows the nesting of the text, which is bounded. */
+/* libyaml's events -> nodes in an arena. Recursion follows the nesting of the text, which is
+ * bounded. */
 #include "config/document.h"
 
 #include <stdlib.h>
@@ -37,8 +38,8 @@ static struct span line_at(struct span text, uint32_t line)
 /* No schema has seen the text yet, so what looks like a secret is taken for one. */
 static bool looks_secret(struct span line)
 {
-    static const char *const words[] = {"key", "secret", "passw", "token", "credential", "auth",
-                                        "private", "cert"};
+    static const char *const words[] = {"key",        "secret", "passw",   "token",
+                                        "credential", "auth",   "private", "cert"};
     for (size_t i = 0; i < line.size; i++) {
         for (size_t w = 0; w < COUNT_OF(words); w++) {
             if (span_starts_with_nocase(span_from(line, i), span_text(words[w])))
@@ -48,9 +49,9 @@ static bool looks_secret(struct span line)
     return false;
 }
 
-#define REPORT(parse, level, at, ...)                                                              \
-    (looks_secret(line_at((parse)->text, (at).line))                                               \
-         ? problem_add_secret((parse)->problems, level, at, NULL, __VA_ARGS__)                     \
+#define REPORT(parse, level, at, ...)                                          \
+    (looks_secret(line_at((parse)->text, (at).line))                           \
+         ? problem_add_secret((parse)->problems, level, at, NULL, __VA_ARGS__) \
          : problem_add((parse)->problems, level, at, NULL, __VA_ARGS__))
 
 static struct position position_of_offset(struct span text, size_t offset)
@@ -185,7 +186,8 @@ static enum weir_err read_alias(struct parse *parse, const yaml_event_t *event, 
     struct position at = position_of(event->start_mark);
     struct node *node = parse->anchors == NULL ? NULL : map_find(parse->anchors, span_text(name));
     if (node == NULL) {
-        REPORT(parse, PROBLEM_ERROR, at, "the alias '*%.64s' has no finished anchor before it", name);
+        REPORT(parse, PROBLEM_ERROR, at, "the alias '*%.64s' has no finished anchor before it",
+               name);
         return WEIR_ERR_CONFIG;
     }
     if (depth + node->height > DOCUMENT_DEPTH_MAX) {
@@ -196,7 +198,8 @@ static enum weir_err read_alias(struct parse *parse, const yaml_event_t *event, 
     return charge(parse, node->weight, at);
 }
 
-static enum weir_err keep_anchor(struct parse *parse, const unsigned char *anchor, struct node *node)
+static enum weir_err keep_anchor(struct parse *parse, const unsigned char *anchor,
+                                 struct node *node)
 {
     if (anchor == NULL)
         return WEIR_OK;
@@ -245,8 +248,8 @@ static enum weir_err finish_list(struct parse *parse, struct node *node, size_t 
     return WEIR_OK;
 }
 
-/* A second `plugins:` at the top is a common mistake that hides the first one from most parsers. Its
- * author meant both, so both are used. */
+/* A second `plugins:` at the top is a common mistake that hides the first one from most parsers.
+ * Its author meant both, so both are used. */
 static struct node *join_lists(struct parse *parse, const struct member *first,
                                const struct member *second)
 {
@@ -399,7 +402,8 @@ static enum weir_err read_collection(struct parse *parse, const yaml_event_t *ev
 {
     struct position at = position_of(event->start_mark);
     bool is_map = event->type == YAML_MAPPING_START_EVENT;
-    TRY(check_tag(parse, is_map ? event->data.mapping_start.tag : event->data.sequence_start.tag, at));
+    TRY(check_tag(parse, is_map ? event->data.mapping_start.tag : event->data.sequence_start.tag,
+                  at));
     if (depth > DOCUMENT_DEPTH_MAX) {
         REPORT(parse, PROBLEM_ERROR, at, "nested deeper than %d levels", DOCUMENT_DEPTH_MAX);
         return WEIR_ERR_CONFIG;
@@ -412,7 +416,8 @@ static enum weir_err read_collection(struct parse *parse, const yaml_event_t *ev
     node->weight = 1;
     TRY(charge(parse, 1, at));
     size_t base = parse->depth_used;
-    TRY(read_children(parse, is_map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT, depth, node));
+    TRY(read_children(parse, is_map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT, depth,
+                      node));
     TRY(is_map ? finish_map(parse, node, base, depth) : finish_list(parse, node, base));
     parse->depth_used = base;
     *out_node = node;

@@ -1,6 +1,7 @@
-/* YAML or JSON text -> an immutable tree that remembers where everything stood. Types are decided by
- * the reader of a scalar (schema.h), as YAML 1.1 would: yes/no/on/off are booleans, 0x10 is sixteen.
- * Anchors and merge keys work; what they could blow up (depth, nodes, bytes) is bounded. */
+/* YAML or JSON text -> an immutable tree that remembers where everything stood. Types are decided
+ * by the reader of a scalar (schema.h), as YAML 1.1 would: yes/no/on/off are booleans, 0x10 is
+ * sixteen. Anchors and merge keys work; what they could blow up (depth, nodes, bytes) is bounded.
+ */
 #ifndef WEIR_CONFIG_DOCUMENT_H
 #define WEIR_CONFIG_DOCUMENT_H
 
@@ -22,10 +23,10 @@ struct member {
 
 struct node {
     enum node_kind kind;
-    bool quoted;              /* a quoted or block scalar is a string whatever it looks like */
-    struct position position; /* of the value; an alias has its anchor's */
-    struct position end;      /* just past it */
-    struct span text;         /* NODE_SCALAR: terminated; NODE_NULL: as written */
+    bool quoted;               /* a quoted or block scalar is a string whatever it looks like */
+    struct position position;  /* of the value; an alias has its anchor's */
+    struct position end;       /* just past it */
+    struct span text;          /* NODE_SCALAR: terminated; NODE_NULL: as written */
     const struct node **items; /* NODE_LIST */
     struct member *members;    /* NODE_MAP, in the order written */
     size_t count;

@@ -1,5 +1,5 @@
-/* The configuration as the gateway reads it: one struct per entity of the YAML, references resolved to
- * pointers, checked and complete. Everything lies in the generation's arena and never changes.
+/* The configuration as the gateway reads it: one struct per entity of the YAML, references resolved
+ * to pointers, checked and complete. Everything lies in the generation's arena and never changes.
  * An absent text is an unset span. `index` counts an entity within its array of struct config. */
 #ifndef WEIR_CONFIG_ENTITIES_H
 #define WEIR_CONFIG_ENTITIES_H
@@ -37,8 +37,8 @@ struct span protocol_name(enum protocol protocol);
 
 struct ca_certificate {
     struct span id;
-    struct span cert;            /* PEM */
-    struct span cert_digest;     /* as given, else unset */
+    struct span cert;        /* PEM */
+    struct span cert_digest; /* as given, else unset */
     struct span_list tags;
     int64_t created_at, updated_at;
     const struct node *node;
@@ -88,7 +88,8 @@ struct route {
     struct span id, name;
     uint32_t protocols; /* PROTOCOL_BIT()s */
     struct span_list protocols_text, methods, hosts;
-    struct span_list paths; /* "~/…" is a regular expression; 1.1 and 2.1 files are migrated already */
+    struct span_list
+        paths; /* "~/…" is a regular expression; 1.1 and 2.1 files are migrated already */
     const struct named_list *headers;
     size_t header_count;
     struct span_list snis;
@@ -134,7 +135,7 @@ enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_GRPC, CHECK_GRPCS };
 struct check_limits {
     double interval_s; /* active only; 0: off */
     struct int_list http_statuses;
-    int64_t successes;                            /* of the healthy half */
+    int64_t successes;                             /* of the healthy half */
     int64_t tcp_failures, timeouts, http_failures; /* of the unhealthy half */
 };
 
@@ -186,7 +187,9 @@ struct upstream {
     uint32_t index;
 };
 
-#define POLICY_PREFIX 64 /* bytes in front of policy.self that belong to the plugin host, zeroed */
+#define POLICY_PREFIX                                                          \
+    64 /* bytes in front of policy.self that belong to the plugin host, zeroed \
+        */
 
 /* One configured use of a plugin. */
 struct policy {
@@ -198,7 +201,8 @@ struct policy {
     const struct service *service;
     const struct route *route;
     const struct consumer *consumer;
-    void *self; /* the plugin's struct, its configuration part filled; POLICY_PREFIX bytes before it */
+    void *self; /* the plugin's struct, its configuration part filled; POLICY_PREFIX bytes before it
+                 */
     const struct plugin_schema *schema; /* of the catalog that built it */
     const struct node *node;            /* the entry, for positions */
     const struct node *config;          /* its config, NULL when absent */

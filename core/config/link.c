@@ -33,12 +33,13 @@ void register_id(struct builder *builder, enum kind kind, struct span id, void *
         return;
     enum weir_err err = names_add(ids, builder->arena, id, entity);
     builder->no_memory = builder->no_memory || err == WEIR_ERR_NO_MEMORY;
-    struct span collection = is_credential ? ((struct credential *)entity)->collection
-                                           : kind_rows[kind].collection;
+    struct span collection =
+        is_credential ? ((struct credential *)entity)->collection : kind_rows[kind].collection;
     if (err == WEIR_ERR_EXISTS)
-        PROBLEM(builder, at, path,
-                "uniqueness violation: '%.*s' entity with primary key set to '%.*s' already declared",
-                SPAN_ARG(collection), SPAN_ARG(id));
+        PROBLEM(
+            builder, at, path,
+            "uniqueness violation: '%.*s' entity with primary key set to '%.*s' already declared",
+            SPAN_ARG(collection), SPAN_ARG(id));
 }
 
 void register_name(struct builder *builder, struct names *names, struct span collection,
@@ -120,7 +121,8 @@ static void link_target(struct builder *builder, struct pending *pending)
     struct target *target = pending->entity;
     struct span word = SPAN_NONE;
     size_t errors = problems_errors(builder->problems);
-    target->upstream = link_parent(builder, pending, "upstream", KIND_UPSTREAM, pending->upstream, &word);
+    target->upstream =
+        link_parent(builder, pending, "upstream", KIND_UPSTREAM, pending->upstream, &word);
     if (target->upstream == NULL) {
         if (problems_errors(builder->problems) == errors)
             PROBLEM(builder, pending->node->position,
@@ -139,13 +141,15 @@ static void link_policy(struct builder *builder, struct pending *pending)
 {
     struct policy *policy = pending->entity;
     struct span service = SPAN_NONE, route = SPAN_NONE, consumer = SPAN_NONE;
-    policy->service = link_parent(builder, pending, "service", KIND_SERVICE, pending->service, &service);
+    policy->service =
+        link_parent(builder, pending, "service", KIND_SERVICE, pending->service, &service);
     policy->route = link_parent(builder, pending, "route", KIND_ROUTE, pending->route, &route);
-    policy->consumer = link_parent(builder, pending, "consumer", KIND_CONSUMER, pending->consumer, &consumer);
+    policy->consumer =
+        link_parent(builder, pending, "consumer", KIND_CONSUMER, pending->consumer, &consumer);
     if (!span_is_set(policy->id)) {
-        struct span key = arena_printf(builder->arena, "plugins:*:%.*s:%.*s:%.*s:%.*s",
-                                       SPAN_ARG(policy->name), SPAN_ARG(route), SPAN_ARG(service),
-                                       SPAN_ARG(consumer));
+        struct span key =
+            arena_printf(builder->arena, "plugins:*:%.*s:%.*s:%.*s:%.*s", SPAN_ARG(policy->name),
+                         SPAN_ARG(route), SPAN_ARG(service), SPAN_ARG(consumer));
         bool named = span_is_set(policy->instance_name);
         policy->id = natural_id(builder, SPAN("plugins"), key);
         /* one more use of the plugin in the same scope is told apart by its instance name */
@@ -160,10 +164,11 @@ static void link_service(struct builder *builder, struct pending *pending)
 {
     struct service *service = pending->entity;
     struct span word = SPAN_NONE;
-    service->client_certificate = link_parent(builder, pending, "client_certificate", KIND_CERTIFICATE,
-                                              pending->certificate, &word);
+    service->client_certificate = link_parent(builder, pending, "client_certificate",
+                                              KIND_CERTIFICATE, pending->certificate, &word);
     size_t count = service->ca_certificate_ids.count;
-    service->ca_certificates = arena_array(builder->arena, const struct ca_certificate *, count + 1);
+    service->ca_certificates =
+        arena_array(builder->arena, const struct ca_certificate *, count + 1);
     if (service->ca_certificates == NULL) {
         builder->no_memory = true;
         return;
@@ -174,11 +179,13 @@ static void link_service(struct builder *builder, struct pending *pending)
         if (found != NULL)
             service->ca_certificates[service->ca_certificate_count++] = found;
         else
-            PROBLEM(builder,
-                    schema_find_position(pending->node, builder_text(builder, "ca_certificates[%zu]", i)),
-                    builder_text(builder, "%s.ca_certificates[%zu]", pending->path, i),
-                    "invalid reference 'ca_certificates: %.*s' (no such entry in 'ca_certificates')",
-                    SPAN_ARG(span_first(id, 64)));
+            PROBLEM(
+                builder,
+                schema_find_position(pending->node,
+                                     builder_text(builder, "ca_certificates[%zu]", i)),
+                builder_text(builder, "%s.ca_certificates[%zu]", pending->path, i),
+                "invalid reference 'ca_certificates: %.*s' (no such entry in 'ca_certificates')",
+                SPAN_ARG(span_first(id, 64)));
     }
     check_linked(builder, pending);
 }
@@ -207,7 +214,8 @@ void link_pending(struct builder *builder, struct pending *pending)
         if (((struct sni *)pending->entity)->certificate == NULL &&
             node_is_null(node_find(pending->node, SPAN("certificate"))))
             PROBLEM(builder, pending->node->position,
-                    builder_text(builder, "%s.certificate", pending->path), "required field missing");
+                    builder_text(builder, "%s.certificate", pending->path),
+                    "required field missing");
         break;
     case KIND_POLICY:
         link_policy(builder, pending);

@@ -77,7 +77,8 @@ static bool read_flag(struct span word, struct listen *listen)
     return true;
 }
 
-static enum weir_err read_listen(struct span text, struct listen *listen, char *why, size_t why_size)
+static enum weir_err read_listen(struct span text, struct listen *listen, char *why,
+                                 size_t why_size)
 {
     struct span word = SPAN_NONE;
     bool has_address = false;
@@ -90,8 +91,10 @@ static enum weir_err read_listen(struct span text, struct listen *listen, char *
             return WEIR_ERR_INVALID;
         }
         if (has_address && !read_flag(word, listen)) {
-            snprintf(why, why_size, "unknown flag '%.*s' (ssl, http2, proxy_protocol, reuseport, "
-                     "ipv6only, backlog=N)", SPAN_ARG(span_first(word, 100)));
+            snprintf(why, why_size,
+                     "unknown flag '%.*s' (ssl, http2, proxy_protocol, reuseport, "
+                     "ipv6only, backlog=N)",
+                     SPAN_ARG(span_first(word, 100)));
             return WEIR_ERR_INVALID;
         }
         has_address = true;

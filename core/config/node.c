@@ -1,8 +1,8 @@
 /* Reading a node: members of maps, and scalars as YAML 1.1 types them. */
+#include <math.h>
+
 #include "base/text.h"
 #include "config/document.h"
-
-#include <math.h>
 
 const struct member *node_find_member(const struct node *node, struct span key)
 {
@@ -32,7 +32,7 @@ bool node_to_boolean(const struct node *node, bool *out_value)
         struct span word;
         bool value;
     } words[] = {
-        {{"true", 4}, true}, {{"yes", 3}, true}, {{"on", 2}, true},
+        {{"true", 4}, true},   {{"yes", 3}, true}, {{"on", 2}, true},
         {{"false", 5}, false}, {{"no", 2}, false}, {{"off", 3}, false},
     };
     if (!is_plain(node))

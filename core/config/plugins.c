@@ -1,6 +1,6 @@
 /* Policies and credentials: what the plugins of the catalog bring with them. */
-#include "base/text.h"
 #include "base/random.h"
+#include "base/text.h"
 #include "config/builder.h"
 
 #define RANDOM_KEY_SIZE 32
@@ -24,9 +24,9 @@ static void tell_missing(struct builder *builder, const struct pending *pending,
     bool has_why = why[0] != '\0';
     problem_add(builder->problems, policy->optional ? PROBLEM_WARNING : PROBLEM_ERROR,
                 schema_find_position(pending->node, "name"),
-                builder_text(builder, "%s.name", pending->path), "plugin '%.*s' is not installed%s%s%s%s",
-                SPAN_ARG(span_first(policy->name, 64)), has_why ? " in " : "", why,
-                policy->optional ? ", skipped" : "", hint);
+                builder_text(builder, "%s.name", pending->path),
+                "plugin '%.*s' is not installed%s%s%s%s", SPAN_ARG(span_first(policy->name, 64)),
+                has_why ? " in " : "", why, policy->optional ? ", skipped" : "", hint);
 }
 
 static void read_protocols(struct policy *policy)
@@ -105,8 +105,11 @@ void collect_credentials(struct builder *builder, struct span collection, const 
             builder->no_memory = true;
             return;
         }
-        *pending = (struct pending){.kind = KIND_COUNT, .entity = credential, .node = list->items[i],
-                                    .consumer = consumer, .credential = schema};
+        *pending = (struct pending){.kind = KIND_COUNT,
+                                    .entity = credential,
+                                    .node = list->items[i],
+                                    .consumer = consumer,
+                                    .credential = schema};
         pending->path = builder_text(builder, "%s[%zu]", path, i);
         pointers_add(builder, &builder->pendings, pending);
     }
@@ -124,7 +127,8 @@ static const weir_field *find_field(const struct credential_schema *schema, stru
 
 static struct span random_key(struct builder *builder)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789ab";
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789ab";
     unsigned char bytes[RANDOM_KEY_SIZE];
     char *text = arena_bytes(builder->arena, RANDOM_KEY_SIZE + 1);
     if (text == NULL) {
@@ -160,8 +164,8 @@ static void check_unique_key(struct builder *builder, const struct pending *pend
     struct span key = arena_printf(builder->arena, "%.*s\n%.*s", SPAN_ARG(schema->collection),
                                    SPAN_ARG(credential->key));
     enum weir_err err = key.data == NULL ? WEIR_ERR_NO_MEMORY
-                                         : names_add(&builder->names->credential_keys, builder->arena,
-                                                     key, credential);
+                                         : names_add(&builder->names->credential_keys,
+                                                     builder->arena, key, credential);
     builder->no_memory = builder->no_memory || err == WEIR_ERR_NO_MEMORY;
     const weir_field *field = find_field(schema, schema->unique_key);
     bool secret = field != NULL && (field->flags & WEIR_SECRET) != 0;
@@ -179,7 +183,8 @@ static void check_unique_key(struct builder *builder, const struct pending *pend
                 SPAN_ARG(span_first(credential->key, 200)));
 }
 
-/* Ids of Kong: acls from consumer and group, basic and hmac from the user name, the rest at random. */
+/* Ids of Kong: acls from consumer and group, basic and hmac from the user name, the rest at random.
+ */
 static struct span make_id(struct builder *builder, const struct credential *credential,
                            struct span consumer_word)
 {
@@ -189,9 +194,11 @@ static struct span make_id(struct builder *builder, const struct credential *cre
         return random_id(builder);
     if (span_equal(collection, SPAN("acls")) && group != NULL) {
         const struct span *value = (const void *)((const char *)credential->data + group->offset);
-        key = arena_printf(builder->arena, "acls:*:%.*s:%.*s", SPAN_ARG(consumer_word), SPAN_ARG(*value));
+        key = arena_printf(builder->arena, "acls:*:%.*s:%.*s", SPAN_ARG(consumer_word),
+                           SPAN_ARG(*value));
     } else if (span_is_set(credential->key)) {
-        key = arena_printf(builder->arena, "%.*s:*:%.*s", SPAN_ARG(collection), SPAN_ARG(credential->key));
+        key = arena_printf(builder->arena, "%.*s:*:%.*s", SPAN_ARG(collection),
+                           SPAN_ARG(credential->key));
     }
     return span_is_set(key) ? natural_id(builder, collection, key) : random_id(builder);
 }
@@ -228,8 +235,8 @@ static void read_common(struct builder *builder, const struct pending *pending,
     credential->id = common.id;
     credential->tags = common.tags;
     credential->ttl = common.ttl == WEIR_UNSET ? 0 : common.ttl;
-    credential->created_at = common.created_at != common.created_at ? builder->now
-                                                                    : (int64_t)common.created_at;
+    credential->created_at =
+        common.created_at != common.created_at ? builder->now : (int64_t)common.created_at;
     if (span_is_set(common.id) && !uuid_is_valid(common.id))
         PROBLEM(builder, schema_find_position(pending->node, "id"),
                 builder_text(builder, "%s.id", pending->path), "expected a valid UUID");
@@ -249,15 +256,15 @@ static void link_consumer(struct builder *builder, const struct pending *pending
             *out_word = pending->consumer->id;
         credential->consumer = pending->consumer;
     } else if (credential->consumer == NULL && problems_errors(builder->problems) == errors) {
-        PROBLEM(builder, pending->node->position, builder_text(builder, "%s.consumer", pending->path),
-                "required field missing");
+        PROBLEM(builder, pending->node->position,
+                builder_text(builder, "%s.consumer", pending->path), "required field missing");
     }
 }
 
 void build_credential(struct builder *builder, struct pending *pending)
 {
-    static const char *const extra[] = {"id", "consumer", "tags", "ttl", "created_at", "updated_at",
-                                        "_comment", "_ignore", NULL};
+    static const char *const extra[] = {"id",         "consumer", "tags",    "ttl", "created_at",
+                                        "updated_at", "_comment", "_ignore", NULL};
     const struct credential_schema *schema = pending->credential;
     struct credential *credential = pending->entity;
     struct span word = SPAN_NONE;
@@ -285,7 +292,8 @@ void build_credential(struct builder *builder, struct pending *pending)
     check_unique_key(builder, pending, credential);
     if (!span_is_set(credential->id))
         credential->id = make_id(builder, credential, word);
-    register_id(builder, KIND_COUNT, credential->id, credential, pending->node->position, pending->path);
+    register_id(builder, KIND_COUNT, credential->id, credential, pending->node->position,
+                pending->path);
     credential->index = (uint32_t)builder->credentials.count;
     pointers_add(builder, &builder->credentials, credential);
 }

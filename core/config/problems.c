@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 
+#define HIDDEN_TEXT_MIN 4
 #define LINE_SHOWN 160 /* characters of a source line around the caret */
 
 struct hidden {
@@ -22,6 +23,8 @@ struct problems {
     size_t errors, warnings;
     struct hidden *hidden;
     size_t hidden_count, hidden_capacity;
+    struct span *texts; /* resolved values that no message may show */
+    size_t text_count, text_capacity;
     bool sorted;
 };
 
@@ -57,7 +60,23 @@ static void *grow(struct arena *arena, void *items, size_t count, size_t *capaci
     return copy;
 }
 
-static struct span format_text(struct arena *arena, const char *format, va_list arguments)
+static void mask(const struct problems *problems, char *text, size_t size)
+{
+    for (size_t i = 0; i < problems->text_count; i++) {
+        struct span hidden = problems->texts[i], rest = span_of(text, size);
+        for (;;) {
+            size_t at = span_search(rest, hidden);
+            if (at == rest.size)
+                break;
+            size_t start = (size_t)(rest.data - text) + at;
+            memset(text + start, '*', hidden.size);
+            rest = span_from(rest, at + hidden.size);
+        }
+    }
+}
+
+static struct span format_text(const struct problems *problems, const char *format,
+                               va_list arguments)
 {
     char text[2048];
     int size = vsnprintf(text, sizeof(text), format, arguments);
@@ -65,7 +84,8 @@ static struct span format_text(struct arena *arena, const char *format, va_list 
         size = 0;
     if ((size_t)size >= sizeof(text))
         size = (int)sizeof(text) - 1;
-    return arena_copy(arena, span_of(text, (size_t)size));
+    mask(problems, text, (size_t)size);
+    return arena_copy(problems->arena, span_of(text, (size_t)size));
 }
 
 static bool is_known(const struct problems *problems, const struct problem *problem)
@@ -87,7 +107,7 @@ static void add(struct problems *problems, struct problem problem, const char *p
         *(problem.level == PROBLEM_ERROR ? &problems->errors : &problems->warnings) += 1;
         return;
     }
-    problem.text = format_text(problems->arena, format, arguments);
+    problem.text = format_text(problems, format, arguments);
     problem.path = path == NULL ? SPAN_NONE : arena_copy(problems->arena, span_text(path));
     problem.order = (uint32_t)problems->count;
     if (is_known(problems, &problem)) /* an aliased node is checked once per use */
@@ -131,6 +151,22 @@ void problems_hide(struct problems *problems, struct position start, struct posi
     }
     problems->hidden = hidden;
     problems->hidden[problems->hidden_count++] = (struct hidden){start, end};
+}
+
+void problems_hide_text(struct problems *problems, struct span text)
+{
+    if (text.size < HIDDEN_TEXT_MIN)
+        return;
+    for (size_t i = 0; i < problems->text_count; i++) {
+        if (span_equal(problems->texts[i], text))
+            return;
+    }
+    struct span *texts = grow(problems->arena, problems->texts, problems->text_count,
+                              &problems->text_capacity, sizeof(*texts));
+    if (texts == NULL)
+        return;
+    problems->texts = texts;
+    problems->texts[problems->text_count++] = text;
 }
 
 size_t problems_errors(const struct problems *problems)
@@ -198,7 +234,7 @@ static void print_text(const struct problem *problem, struct buf *out)
 void problem_print_line(struct problems *problems, const struct problem *problem, struct buf *out)
 {
     print_place(problems, problem, out);
-    buf_text(out, problem->level == PROBLEM_ERROR ? "error: " : "warning: ");
+    buf_text(out, problem->level == PROBLEM_ERROR ? "" : "warning: ");
     print_text(problem, out);
 }
 
@@ -231,7 +267,8 @@ static bool is_hidden(const struct problems *problems, struct position at)
     return false;
 }
 
-/* The characters of `line` from column `first` on, secrets as stars. Returns nothing past `last`. */
+/* The characters of `line` from column `first` on, secrets as stars. Returns nothing past `last`.
+ */
 static void print_source(const struct problems *problems, struct span line, uint32_t number,
                          uint32_t first, uint32_t last, struct buf *out)
 {

@@ -1,6 +1,7 @@
-/* Everything wrong with a configuration, collected and shown at once: an operator fixes ten lines in
- * one go, not in ten reloads. Texts never hold the value of a secret field; schema.h sees to that.
- * Next: document.h (text -> tree), schema.h (tree -> structs), build.h (the whole configuration). */
+/* Everything wrong with a configuration, collected and shown at once: an operator fixes ten lines
+ * in one go, not in ten reloads. Texts never hold the value of a secret field; schema.h sees to
+ * that. Next: document.h (text -> tree), schema.h (tree -> structs), build.h (the whole
+ * configuration). */
 #ifndef WEIR_CONFIG_PROBLEMS_H
 #define WEIR_CONFIG_PROBLEMS_H
 
@@ -15,7 +16,8 @@
 
 #define PROBLEMS_MAX 1000 /* further ones are only counted */
 
-/* 1-based; line 0: nowhere in the file (an environment variable, a flag). Columns count characters. */
+/* 1-based; line 0: nowhere in the file (an environment variable, a flag). Columns count characters.
+ */
 struct position {
     uint32_t line, column;
 };
@@ -48,13 +50,18 @@ void problem_add_secret(struct problems *problems, enum problem_level level,
 /* The text from `start` up to `end` is secret: stars in every source line that is shown. */
 void problems_hide(struct problems *problems, struct position start, struct position end);
 
+/* `text` came from outside the file (borrowed): stars instead of it in messages added from now on.
+ * Short ones are left, they would make every message unreadable. */
+void problems_hide_text(struct problems *problems, struct span text);
+
 size_t problems_errors(const struct problems *problems);
 size_t problems_warnings(const struct problems *problems);
 /* Stored ones, sorted by position. */
 size_t problems_count(struct problems *problems);
 const struct problem *problems_at(struct problems *problems, size_t index);
 
-/* "kong.yml:3:5: error: services[0].port: value should be between 0 and 65535", no newline. */
+/* "kong.yml:3:5: services[0].port: value should be between 0 and 65535", no newline; warnings have
+ * "warning: " after the position. */
 void problem_print_line(struct problems *problems, const struct problem *problem, struct buf *out);
 /* All of them sorted, each followed by its source line and a caret line. */
 void problems_print(struct problems *problems, struct buf *out, bool colour);

@@ -7,7 +7,7 @@
 
 #define AT(pending, key) schema_find_position((pending)->node, key)
 #define PATH(builder, pending, key) builder_text(builder, "%s.%s", (pending)->path, key)
-#define FAULT(builder, pending, key, ...)                                                          \
+#define FAULT(builder, pending, key, ...) \
     PROBLEM(builder, AT(pending, key), PATH(builder, pending, key), __VA_ARGS__)
 
 static void check_name(struct builder *builder, struct pending *pending, const char *key,
@@ -74,7 +74,9 @@ static void take_url(struct builder *builder, struct pending *pending, struct se
         return;
     }
     service->protocol_text = scheme;
-    service->port = span_is_set(port_text) ? (int64_t)port : span_equal(scheme, SPAN("https")) ? 443 : 80;
+    service->port = span_is_set(port_text)              ? (int64_t)port
+                    : span_equal(scheme, SPAN("https")) ? 443
+                                                        : 80;
     service->path = span_is_empty(path) ? SPAN_NONE : path;
 }
 
@@ -134,7 +136,8 @@ static void check_service(struct builder *builder, struct pending *pending)
         *times[i] = *times[i] == WEIR_UNSET ? 60000 : *times[i];
     service->retries = service->retries == WEIR_UNSET ? 5 : service->retries;
     service->port = service->port == WEIR_UNSET ? 80 : service->port;
-    service->tls_verify_depth = service->tls_verify_depth == WEIR_UNSET ? -1 : service->tls_verify_depth;
+    service->tls_verify_depth =
+        service->tls_verify_depth == WEIR_UNSET ? -1 : service->tls_verify_depth;
     service->tls_verify_set = !node_is_null(node_find(pending->node, SPAN("tls_verify")));
 }
 
@@ -147,7 +150,8 @@ void check_linked(struct builder *builder, struct pending *pending)
         return;
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         if (!node_is_null(node_find(pending->node, span_text(keys[i]))))
-            FAULT(builder, pending, keys[i], "value must be null unless 'protocol' is https or tls");
+            FAULT(builder, pending, keys[i],
+                  "value must be null unless 'protocol' is https or tls");
     }
 }
 
@@ -193,11 +197,11 @@ const struct named_list *read_headers(struct builder *builder, const struct node
 
 static void read_protocols(struct builder *builder, struct pending *pending, struct route *route)
 {
-    static const uint32_t groups[] = {
-        PROTOCOL_BIT(PROTOCOL_HTTP) | PROTOCOL_BIT(PROTOCOL_HTTPS),
-        PROTOCOL_BIT(PROTOCOL_TCP) | PROTOCOL_BIT(PROTOCOL_TLS) | PROTOCOL_BIT(PROTOCOL_UDP),
-        PROTOCOL_BIT(PROTOCOL_TLS_PASSTHROUGH),
-        PROTOCOL_BIT(PROTOCOL_GRPC) | PROTOCOL_BIT(PROTOCOL_GRPCS)};
+    static const uint32_t groups[] = {PROTOCOL_BIT(PROTOCOL_HTTP) | PROTOCOL_BIT(PROTOCOL_HTTPS),
+                                      PROTOCOL_BIT(PROTOCOL_TCP) | PROTOCOL_BIT(PROTOCOL_TLS) |
+                                          PROTOCOL_BIT(PROTOCOL_UDP),
+                                      PROTOCOL_BIT(PROTOCOL_TLS_PASSTHROUGH),
+                                      PROTOCOL_BIT(PROTOCOL_GRPC) | PROTOCOL_BIT(PROTOCOL_GRPCS)};
     for (size_t i = 0; i < route->protocols_text.count; i++) {
         enum protocol protocol = PROTOCOL_HTTP;
         if (protocol_parse(route->protocols_text.items[i], &protocol))
@@ -241,7 +245,8 @@ static void check_paths(struct builder *builder, struct pending *pending, struct
     struct span *paths = (struct span *)(uintptr_t)route->paths.items; /* ours, just filled */
     for (size_t i = 0; i < route->paths.count; i++) {
         const char *where = builder_text(builder, "%s.paths[%zu]", pending->path, i);
-        struct position at = schema_find_position(pending->node, builder_text(builder, "paths[%zu]", i));
+        struct position at =
+            schema_find_position(pending->node, builder_text(builder, "paths[%zu]", i));
         struct span bad = SPAN_NONE;
         if (span_is_empty(paths[i]))
             continue; /* said so already */
@@ -322,19 +327,23 @@ static void check_match_fields(struct builder *builder, struct pending *pending,
         return;
     if (protocols & PROTOCOL_BIT(PROTOCOL_HTTPS)) {
         if (!has_http && !has_sni)
-            PROBLEM(builder, at, pending->path, "must set one of 'methods', 'hosts', 'headers', "
+            PROBLEM(builder, at, pending->path,
+                    "must set one of 'methods', 'hosts', 'headers', "
                     "'paths', 'snis' when 'protocols' is 'https'");
     } else if (protocols & PROTOCOL_BIT(PROTOCOL_HTTP)) {
         if (!has_http)
-            PROBLEM(builder, at, pending->path, "must set one of 'methods', 'hosts', 'headers', "
+            PROBLEM(builder, at, pending->path,
+                    "must set one of 'methods', 'hosts', 'headers', "
                     "'paths' when 'protocols' is 'http'");
     } else if (protocols & PROTOCOL_BIT(PROTOCOL_GRPCS)) {
         if (!has_common && !has_sni)
-            PROBLEM(builder, at, pending->path, "must set one of 'hosts', 'headers', 'paths', "
+            PROBLEM(builder, at, pending->path,
+                    "must set one of 'hosts', 'headers', 'paths', "
                     "'snis' when 'protocols' is 'grpcs'");
     } else if (protocols & PROTOCOL_BIT(PROTOCOL_GRPC)) {
         if (!has_common)
-            PROBLEM(builder, at, pending->path, "must set one of 'hosts', 'headers', 'paths' when "
+            PROBLEM(builder, at, pending->path,
+                    "must set one of 'hosts', 'headers', 'paths' when "
                     "'protocols' is 'grpc'");
     } else {
         FAULT(builder, pending, "protocols", "stream routes are not supported");
@@ -355,18 +364,22 @@ static void check_route(struct builder *builder, struct pending *pending)
     check_match_fields(builder, pending, route);
     if (route->snis.count > 0 && (route->protocols & plain) == route->protocols)
         FAULT(builder, pending, "snis",
-              "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'");
+              "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or "
+              "'tls_passthrough'");
     int64_t *code = &route->https_redirect_status_code;
     if (*code != 426 && *code != 301 && *code != 302 && *code != 307 && *code != 308)
-        FAULT(builder, pending, "https_redirect_status_code", "expected one of: 426, 301, 302, 307, 308");
-    bool is_grpc = (route->protocols & (PROTOCOL_BIT(PROTOCOL_GRPC) | PROTOCOL_BIT(PROTOCOL_GRPCS))) != 0;
+        FAULT(builder, pending, "https_redirect_status_code",
+              "expected one of: 426, 301, 302, 307, 308");
+    bool is_grpc =
+        (route->protocols & (PROTOCOL_BIT(PROTOCOL_GRPC) | PROTOCOL_BIT(PROTOCOL_GRPCS))) != 0;
     if (is_grpc && node_find(pending->node, SPAN("strip_path")) == NULL)
         route->strip_path = false;
     else if (is_grpc && route->strip_path)
         FAULT(builder, pending, "strip_path",
               "cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'");
     if (is_grpc && route->methods.count > 0)
-        FAULT(builder, pending, "methods", "cannot set 'methods' when 'protocols' is 'grpc' or 'grpcs'");
+        FAULT(builder, pending, "methods",
+              "cannot set 'methods' when 'protocols' is 'grpc' or 'grpcs'");
     route->path_handling_v1 = span_equal(route->path_handling_text, SPAN("v1"));
     if (route->path_handling_v1)
         WARN(builder, AT(pending, "path_handling"), PATH(builder, pending, "path_handling"),
@@ -406,9 +419,9 @@ static void check_vault(struct builder *builder, struct pending *pending)
     if (span_equal(vault->prefix, SPAN("env")))
         FAULT(builder, pending, "prefix", "the prefix must not be the name of a vault");
     builder->schema.extra_keys = extra;
-    enum weir_err err =
-        schema_fill(&builder->schema, fields, COUNT_OF(fields),
-                    node_find(pending->node, SPAN("config")), vault, PATH(builder, pending, "config"));
+    enum weir_err err = schema_fill(&builder->schema, fields, COUNT_OF(fields),
+                                    node_find(pending->node, SPAN("config")), vault,
+                                    PATH(builder, pending, "config"));
     builder->schema.extra_keys = NULL;
     builder->no_memory = builder->no_memory || err == WEIR_ERR_NO_MEMORY;
 }
@@ -432,7 +445,8 @@ void check_entity(struct builder *builder, struct pending *pending)
         check_target(builder, pending->entity, pending->node, pending->path);
         break;
     case KIND_POLICY:
-        check_name(builder, pending, "instance_name", ((struct policy *)pending->entity)->instance_name);
+        check_name(builder, pending, "instance_name",
+                   ((struct policy *)pending->entity)->instance_name);
         break;
     case KIND_CERTIFICATE:
         check_certificate(builder, pending);

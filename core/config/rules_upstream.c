@@ -3,8 +3,8 @@
 #include "config/builder.h"
 #include "config/paths.h"
 
-#define FAULT(builder, node, path, key, ...)                                                       \
-    PROBLEM(builder, schema_find_position(node, key), builder_text(builder, "%s.%s", path, key),   \
+#define FAULT(builder, node, path, key, ...)                                                     \
+    PROBLEM(builder, schema_find_position(node, key), builder_text(builder, "%s.%s", path, key), \
             __VA_ARGS__)
 
 static const char *const hash_words[] = {"none",   "consumer", "ip",        "header",
@@ -70,8 +70,8 @@ static void check_hashing(struct builder *builder, struct upstream *upstream,
               "values of these fields must be distinct: 'hash_on', 'hash_fallback'");
     else if (on != NULL && fallback != NULL && upstream->hash_on == upstream->hash_fallback &&
              span_equal_nocase(*on, *fallback))
-        FAULT(builder, node, path, other_key,
-              "values of these fields must be distinct: '%s', '%s'", key, other_key);
+        FAULT(builder, node, path, other_key, "values of these fields must be distinct: '%s', '%s'",
+              key, other_key);
 }
 
 static void derive_algorithm(struct upstream *upstream)
@@ -83,9 +83,10 @@ static void derive_algorithm(struct upstream *upstream)
             algorithm_words, COUNT_OF(algorithm_words), upstream->algorithm_text);
     else
         upstream->algorithm = hashes ? BALANCE_CONSISTENT_HASHING : BALANCE_ROUND_ROBIN;
-    upstream->hash_on = (enum hash_input)word_index(hash_words, COUNT_OF(hash_words), upstream->hash_on_text);
-    upstream->hash_fallback = (enum hash_input)word_index(hash_words, COUNT_OF(hash_words),
-                                                          upstream->hash_fallback_text);
+    upstream->hash_on =
+        (enum hash_input)word_index(hash_words, COUNT_OF(hash_words), upstream->hash_on_text);
+    upstream->hash_fallback =
+        (enum hash_input)word_index(hash_words, COUNT_OF(hash_words), upstream->hash_fallback_text);
     if (upstream->algorithm == BALANCE_LEAST_CONNECTIONS || upstream->algorithm == BALANCE_LATENCY)
         upstream->hash_on = upstream->hash_fallback = HASH_NONE;
     else if (hash_written) /* Kong lets hash_on decide over a written algorithm */
@@ -96,7 +97,8 @@ static void derive_algorithm(struct upstream *upstream)
 }
 
 static void fill_part(struct builder *builder, const weir_field *fields, size_t count,
-                      const char *const *extra, const struct node *node, void *out, const char *path)
+                      const char *const *extra, const struct node *node, void *out,
+                      const char *path)
 {
     builder->schema.extra_keys = extra;
     enum weir_err err = schema_fill(&builder->schema, fields, count, node, out, path);
@@ -113,16 +115,17 @@ void fill_health_checks(struct builder *builder, struct upstream *upstream, cons
     const struct node *active = node_find(node, SPAN("active"));
     const char *active_path = builder_text(builder, "%s.active", path);
     fill_part(builder, health_fields, health_field_count, health_extra, node, checks, path);
-    fill_part(builder, active_fields, active_field_count, active_extra, active, checks, active_path);
+    fill_part(builder, active_fields, active_field_count, active_extra, active, checks,
+              active_path);
     fill_part(builder, passive_fields, passive_field_count, NULL, node_find(node, SPAN("passive")),
               checks, builder_text(builder, "%s.passive", path));
-    checks->headers = read_headers(builder, node_find(active, SPAN("headers")),
-                                   builder_text(builder, "%s.headers", active_path),
-                                   &checks->header_count);
-    checks->active_type = (enum check_type)word_index(check_words, COUNT_OF(check_words),
-                                                      checks->active_type_text);
-    checks->passive_type = (enum check_type)word_index(check_words, COUNT_OF(check_words),
-                                                       checks->passive_type_text);
+    checks->headers =
+        read_headers(builder, node_find(active, SPAN("headers")),
+                     builder_text(builder, "%s.headers", active_path), &checks->header_count);
+    checks->active_type =
+        (enum check_type)word_index(check_words, COUNT_OF(check_words), checks->active_type_text);
+    checks->passive_type =
+        (enum check_type)word_index(check_words, COUNT_OF(check_words), checks->passive_type_text);
 }
 
 void check_upstream(struct builder *builder, struct upstream *upstream, const struct node *node,

@@ -1,5 +1,5 @@
-/* Filling structs from tables. A `struct place` chain names where we are; it is only turned into text
- * when there is something to complain about. */
+/* Filling structs from tables. A `struct place` chain names where we are; it is only turned into
+ * text when there is something to complain about. */
 #include "config/schema.h"
 
 #include <ctype.h>
@@ -9,31 +9,12 @@
 
 #include "base/map.h"
 #include "base/text.h"
+#include "config/schema_fill.h"
 #include "config/substitute.h"
-
-#define PLACE_TEXT 512
 
 _Static_assert(sizeof(weir_str) == sizeof(struct span), "one layout for both words");
 
-struct place {
-    const struct place *parent;
-    const char *key; /* NULL: an element of a list */
-    size_t index;
-};
-
-/* A legacy spelling found in a map: the value belongs to `path`, relative to that map. */
-struct override {
-    const struct override *next;
-    const char *path; /* "redis.host" */
-    const struct member *member;
-};
-
-struct fill {
-    struct schema_context *context;
-    bool failed, no_memory;
-};
-
-static size_t put_place(const struct place *place, char *out, size_t size)
+size_t put_place(const struct place *place, char *out, size_t size)
 {
     size_t used = place->parent == NULL ? 0 : put_place(place->parent, out, size);
     int more = 0;
@@ -45,34 +26,10 @@ static size_t put_place(const struct place *place, char *out, size_t size)
     return used < size ? used : size - 1;
 }
 
-#define COMPLAIN(fill, level, at, place, ...)                                                      \
-    do {                                                                                           \
-        char path_[PLACE_TEXT] = "";                                                               \
-        put_place((place), path_, sizeof(path_));                                                  \
-        problem_add((fill)->context->problems, (level), (at), path_, __VA_ARGS__);                 \
-        (fill)->failed = (fill)->failed || (level) == PROBLEM_ERROR;                               \
-    } while (0)
-#define REFUSE(fill, at, place, ...) COMPLAIN(fill, PROBLEM_ERROR, at, place, __VA_ARGS__)
-
-static const char *field_key(const weir_field *field)
-{
-    return field->key != NULL ? field->key : field->name;
-}
-
-static bool next_alias(struct span *rest, struct span *out_alias)
-{
-    while (span_split(rest, ',', out_alias)) {
-        *out_alias = span_trim(*out_alias);
-        if (!span_is_empty(*out_alias))
-            return true;
-    }
-    return false;
-}
-
 /* ---- scalars -------------------------------------------------------------------------------- */
 
-/* A scalar after substitution: `node` is a copy when something was substituted, so that what came from
- * outside is typed by what it looks like. False: said so already. */
+/* A scalar after substitution: `node` is a copy when something was substituted, so that what came
+ * from outside is typed by what it looks like. False: said so already. */
 static bool resolve(struct fill *fill, const struct node *node, bool secret,
                     const struct place *place, struct node *out_node)
 {
@@ -91,6 +48,8 @@ static bool resolve(struct fill *fill, const struct node *node, bool secret,
         REFUSE(fill, node->position, place, "%s", why);
     if (err != WEIR_OK)
         return false;
+    if (changed)
+        problems_hide_text(fill->context->problems, text);
     out_node->text = text;
     return true;
 }
@@ -251,10 +210,11 @@ static void fill_integer(struct fill *fill, const weir_field *field, uint32_t ty
     if (!resolve(fill, raw, (field->flags & WEIR_SECRET) != 0, place, &node))
         return;
     node = as_plain(raw, node);
-    if (type == WEIR_TYPE_INTEGER ? !node_to_integer(&node, &value)
-        : node.kind != NODE_SCALAR ||
-              !(type == WEIR_TYPE_DURATION ? schema_parse_duration(node.text, &value)
-                                           : schema_parse_bytes(node.text, &value))) {
+    if (type == WEIR_TYPE_INTEGER
+            ? !node_to_integer(&node, &value)
+            : node.kind != NODE_SCALAR ||
+                  !(type == WEIR_TYPE_DURATION ? schema_parse_duration(node.text, &value)
+                                               : schema_parse_bytes(node.text, &value))) {
         const char *expected = type == WEIR_TYPE_DURATION ? "a duration such as 500ms, 60s, 5m, 1h"
                                : type == WEIR_TYPE_BYTES  ? "a size such as 64k, 10m, 1g"
                                                           : "an integer";
@@ -389,7 +349,8 @@ static void fill_pairs(struct fill *fill, const weir_field *field, const struct 
             REFUSE(fill, value->position, &at, "expected a string");
         } else if (resolve(fill, value, (field->flags & WEIR_SECRET) != 0, &at, &text)) {
             bool is_null = value->kind == NODE_NULL;
-            pairs[i].value = is_null ? (weir_str){"", 0} : (weir_str){text.text.data, text.text.size};
+            pairs[i].value =
+                is_null ? (weir_str){"", 0} : (weir_str){text.text.data, text.text.size};
         }
     }
     *out = (weir_list){pairs, node->count};
@@ -506,115 +467,6 @@ static void fill_default(struct fill *fill, const weir_field *field, void *out,
         fill_value(fill, field, field->type, node, out, place);
 }
 
-static const struct override *add_override(struct fill *fill, const struct override *next,
-                                           const char *path, const struct member *member)
-{
-    struct override *override = arena_new(fill->context->arena, struct override);
-    if (override == NULL) {
-        fill->no_memory = true;
-        return next;
-    }
-    *override = (struct override){next, path, member};
-    return override;
-}
-
-static const struct override *find_aliases(struct fill *fill, const struct node *node,
-                                           const weir_field *field, const char *record,
-                                           const struct override *overrides)
-{
-    struct span rest = span_text(field->alias), alias = SPAN_NONE;
-    while (field->alias != NULL && next_alias(&rest, &alias)) {
-        const struct member *member = node_find_member(node, alias);
-        if (member == NULL)
-            continue;
-        struct span path = record == NULL
-                               ? span_text(field_key(field))
-                               : arena_printf(fill->context->arena, "%s.%s", record, field_key(field));
-        overrides = add_override(fill, overrides, path.data, member);
-    }
-    return overrides;
-}
-
-/* Legacy spellings in `node`: of its own fields, of fields of its records, and rows that are aliases. */
-static const struct override *collect_overrides(struct fill *fill, const weir_field *fields,
-                                                size_t count, const struct node *node)
-{
-    const struct override *found = NULL;
-    if (node == NULL || node->kind != NODE_MAP)
-        return NULL;
-    for (size_t i = 0; i < count; i++) {
-        const weir_field *field = &fields[i];
-        found = find_aliases(fill, node, field, NULL, found);
-        for (size_t j = 0; field->type == WEIR_TYPE_RECORD && j < field->field_count; j++)
-            found = find_aliases(fill, node, &field->fields[j], field_key(field), found);
-        const struct member *member =
-            field->also == NULL ? NULL : node_find_member(node, span_text(field_key(field)));
-        if (member != NULL)
-            found = add_override(fill, found, field->also, member);
-    }
-    return found;
-}
-
-/* Those for fields inside the record `key`, their paths relative to it. */
-static const struct override *below_record(struct fill *fill, const struct override *overrides,
-                                           const char *key)
-{
-    const struct override *found = NULL;
-    size_t size = strlen(key);
-    for (; overrides != NULL; overrides = overrides->next) {
-        if (strncmp(overrides->path, key, size) == 0 && overrides->path[size] == '.')
-            found = add_override(fill, found, overrides->path + size + 1, overrides->member);
-    }
-    return found;
-}
-
-static bool nodes_equal(const struct node *a, const struct node *b)
-{
-    if (a->kind != b->kind || a->count != b->count || !span_equal(a->text, b->text))
-        return false;
-    for (size_t i = 0; a->kind == NODE_LIST && i < a->count; i++) {
-        if (!nodes_equal(a->items[i], b->items[i]))
-            return false;
-    }
-    return a->kind != NODE_MAP;
-}
-
-/* The value of a field: its own, or that of a legacy spelling. */
-static const struct node *choose_value(struct fill *fill, const weir_field *field,
-                                       const struct node *own, const struct override *overrides,
-                                       const struct place *place)
-{
-    for (; overrides != NULL; overrides = overrides->next) {
-        if (strcmp(overrides->path, field_key(field)) != 0)
-            continue;
-        const struct node *key = overrides->member->key, *old = overrides->member->value;
-        char path[PLACE_TEXT] = "";
-        put_place(place, path, sizeof(path));
-        const char *config = strstr(path, "config.");
-        const char *shown = config == NULL ? path : config + strlen("config.");
-        if ((field->flags & WEIR_SECRET) != 0)
-            problems_hide(fill->context->problems, old->position, old->end);
-        if (node_is_null(own) || nodes_equal(own, old)) {
-            COMPLAIN(fill, PROBLEM_WARNING, key->position, place, "'%.*s' is the old spelling of '%s'",
-                     SPAN_ARG(key->text), shown);
-            own = node_is_null(old) ? own : old;
-        } else if (node_is_null(old)) {
-            continue;
-        } else if ((field->flags & WEIR_SECRET) != 0 || own->kind != NODE_SCALAR) {
-            REFUSE(fill, key->position, place,
-                   "both deprecated and new field are used but their values mismatch: %.*s vs %s",
-                   SPAN_ARG(key->text), shown);
-        } else {
-            REFUSE(fill, key->position, place,
-                   "both deprecated and new field are used but their values mismatch: %.*s = %.*s "
-                   "vs %s = %.*s",
-                   SPAN_ARG(key->text), SPAN_ARG(span_first(old->text, 100)), shown,
-                   SPAN_ARG(span_first(own->text, 100)));
-        }
-    }
-    return own;
-}
-
 static void fill_field(struct fill *fill, const weir_field *field, const struct node *node,
                        const struct override *overrides, bool present, void *out,
                        const struct place *parent)
@@ -627,7 +479,8 @@ static void fill_field(struct fill *fill, const weir_field *field, const struct 
     if (member != NULL && (field->flags & WEIR_DEPRECATED) != 0)
         COMPLAIN(fill, PROBLEM_WARNING, member->key->position, &place, "the field is deprecated");
     if (field->type == WEIR_TYPE_RECORD) {
-        fill_record(fill, field, value, below_record(fill, overrides, field_key(field)), out, &place);
+        fill_record(fill, field, value, below_record(fill, overrides, field_key(field)), out,
+                    &place);
         return;
     }
     if (value != NULL && value->kind != NODE_NULL) {
@@ -642,16 +495,6 @@ static void fill_field(struct fill *fill, const weir_field *field, const struct 
         if ((field->flags & WEIR_REQUIRED) != 0)
             REFUSE(fill, value->position, &place, "required field missing");
     }
-}
-
-static bool has_alias(const weir_field *field, struct span key)
-{
-    struct span rest = span_text(field->alias), alias = SPAN_NONE;
-    while (field->alias != NULL && next_alias(&rest, &alias)) {
-        if (span_equal(alias, key))
-            return true;
-    }
-    return false;
 }
 
 static bool is_known_key(const weir_field *fields, size_t count, struct span key)

@@ -1,7 +1,8 @@
-/* One engine for every table of fields: the gateway's own entities and the configuration of plugins.
- * A map of the document goes in, a C struct comes out, and everything wrong with it is a problem with
- * a position. Substitution of ${VAR}, ${VAR:-default}, ${file:/path} and {vault://env/NAME[/KEY]}
- * happens here, scalar by scalar; resolved and secret values never reach a message. */
+/* One engine for every table of fields: the gateway's own entities and the configuration of
+ * plugins. A map of the document goes in, a C struct comes out, and everything wrong with it is a
+ * problem with a position. Substitution of ${VAR}, ${VAR:-default}, ${file:/path} and
+ * {vault://env/NAME[/KEY]} happens here, scalar by scalar; resolved and secret values never reach a
+ * message. */
 #ifndef WEIR_CONFIG_SCHEMA_H
 #define WEIR_CONFIG_SCHEMA_H
 

@@ -1,4 +1,5 @@
-/* One table of settings; every source turns its value into text and hands it to the same readers. */
+/* One table of settings; every source turns its value into text and hands it to the same readers.
+ */
 #include "config/settings.h"
 
 #include <ctype.h>
@@ -30,12 +31,18 @@ struct setting {
     const char *choices; /* comma separated, of a text */
 };
 
-#define SET(name_, type_, default_, help_)                                                         \
-    {#name_, SETTING_##type_, default_, offsetof(struct settings, name_), help_, NULL}
-#define SET_MS(name_, default_, help_)                                                             \
-    {#name_, SETTING_DURATION, default_, offsetof(struct settings, name_##_ms), help_, NULL}
-#define SET_CHOICE(name_, default_, help_, choices_)                                               \
-    {#name_, SETTING_TEXT, default_, offsetof(struct settings, name_), help_, choices_}
+#define SET(name_, type_, default_, help_)                                               \
+    {                                                                                    \
+#name_, SETTING_##type_, default_, offsetof(struct settings, name_), help_, NULL \
+    }
+#define SET_MS(name_, default_, help_)                                                         \
+    {                                                                                          \
+#name_, SETTING_DURATION, default_, offsetof(struct settings, name_##_ms), help_, NULL \
+    }
+#define SET_CHOICE(name_, default_, help_, choices_)                                      \
+    {                                                                                     \
+#name_, SETTING_TEXT, default_, offsetof(struct settings, name_), help_, choices_ \
+    }
 
 /* clang-format off */
 static const struct setting rows[] = {
@@ -216,7 +223,8 @@ static enum weir_err read_value(struct load *load, const struct setting *row, st
     return read_amount(row->type, text, out, why, why_size);
 }
 
-static void set(struct load *load, const struct setting *row, struct span text, struct source source)
+static void set(struct load *load, const struct setting *row, struct span text,
+                struct source source)
 {
     char why[512] = "";
     struct span copy = arena_copy(load->arena, text.data == NULL ? SPAN("") : span_trim(text));
@@ -245,8 +253,8 @@ static void tell_unknown(struct load *load, enum problem_level level, const stru
 static bool node_text(struct load *load, char **environment, const struct node *node,
                       const char *path, struct buf *out)
 {
-    struct schema_context context = {.arena = load->arena, .problems = load->problems,
-                                     .environment = environment};
+    struct schema_context context = {
+        .arena = load->arena, .problems = load->problems, .environment = environment};
     struct span text = SPAN_NONE;
     if (node->kind == NODE_NULL)
         return true;
@@ -276,7 +284,8 @@ static void load_block(struct load *load, const struct node *block, char **envir
         const struct node *key = block->members[i].key, *value = block->members[i].value;
         struct guess guess = guess_start(key->text);
         const struct setting *row = find_setting(key->text, &guess);
-        struct span path = arena_printf(load->arena, "gateway.%.*s", SPAN_ARG(span_first(key->text, 100)));
+        struct span path =
+            arena_printf(load->arena, "gateway.%.*s", SPAN_ARG(span_first(key->text, 100)));
         if (path.data == NULL) {
             load->no_memory = true;
             return;
@@ -320,7 +329,8 @@ static void load_flags(struct load *load, const struct settings_flag *flags, siz
     for (size_t i = 0; i < count; i++) {
         struct guess guess = guess_start(flags[i].name);
         const struct setting *row = find_setting(flags[i].name, &guess);
-        struct span path = arena_printf(load->arena, "--%.*s", SPAN_ARG(span_first(flags[i].name, 100)));
+        struct span path =
+            arena_printf(load->arena, "--%.*s", SPAN_ARG(span_first(flags[i].name, 100)));
         struct source source = {path.data, {0, 0}};
         if (row == NULL)
             tell_unknown(load, PROBLEM_ERROR, &guess, source);
@@ -330,8 +340,8 @@ static void load_flags(struct load *load, const struct settings_flag *flags, siz
 }
 
 enum weir_err settings_load(struct settings *out, struct arena *arena, const struct node *block,
-                            char **environment, const struct settings_flag *flags, size_t flag_count,
-                            struct problems *problems)
+                            char **environment, const struct settings_flag *flags,
+                            size_t flag_count, struct problems *problems)
 {
     struct settings settings = {0};
     struct load load = {.out = &settings, .arena = arena, .problems = problems};

@@ -1,4 +1,5 @@
-/* Settings of the node: kong.conf's names, from the gateway: block, WEIR_<NAME> in the environment and
+/* Settings of the node: kong.conf's names, from the gateway: block, WEIR_<NAME> in the environment
+ * and
  * --name flags, in rising precedence. One table in settings.c holds names, defaults and help. */
 #ifndef WEIR_CONFIG_SETTINGS_H
 #define WEIR_CONFIG_SETTINGS_H
@@ -30,11 +31,11 @@ struct port_map_list {
 struct settings {
     struct listen_list proxy_listen, admin_listen, status_listen;
     struct port_map_list port_maps;
-    int64_t workers; /* 0: one per processor */
+    int64_t workers;         /* 0: one per processor */
     struct span plugin_path; /* directories joined by ':'; unset: beside the program */
     struct span prefix;      /* directory for run-time files */
     struct span log_level;
-    enum log_level level; /* log_level as the log knows it */
+    enum log_level level;  /* log_level as the log knows it */
     struct span error_log; /* a path, unset: stderr */
     struct span_list ssl_cert, ssl_cert_key;
     struct span_list trusted_ips;
@@ -60,9 +61,9 @@ struct settings_flag {
     struct span name, value;
 };
 
-/* Fill all of `out`. `block` (the gateway: map), `environment` and `flags` may be NULL. Texts are copied
- * to `arena`. WEIR_ERR_CONFIG: see `problems`. Environment variables WEIR_<NAME> that name no setting
- * are warnings, in block and flags they are errors. */
+/* Fill all of `out`. `block` (the gateway: map), `environment` and `flags` may be NULL. Texts are
+ * copied to `arena`. WEIR_ERR_CONFIG: see `problems`. Environment variables WEIR_<NAME> that name
+ * no setting are warnings, in block and flags they are errors. */
 WEIR_MUST_USE enum weir_err settings_load(struct settings *out, struct arena *arena,
                                           const struct node *block, char **environment,
                                           const struct settings_flag *flags, size_t flag_count,

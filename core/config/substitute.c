@@ -1,4 +1,5 @@
-/* ${VAR}, ${VAR:-default}, ${file:/path} inside a text; {vault://NAME/RESOURCE[/KEY]} as a whole one. */
+/* ${VAR}, ${VAR:-default}, ${file:/path} inside a text; {vault://NAME/RESOURCE[/KEY]} as a whole
+ * one. */
 #include "config/substitute.h"
 
 #include <ctype.h>
@@ -118,7 +119,8 @@ static enum weir_err expand(const struct schema_context *context, struct span ra
     return out->failed ? WEIR_ERR_NO_MEMORY : WEIR_OK;
 }
 
-/* {vault://my-env/db-password/user?prefix=APP_} -> vault, variable APP_DB_PASSWORD, member "user". */
+/* {vault://my-env/db-password/user?prefix=APP_} -> vault, variable APP_DB_PASSWORD, member "user".
+ */
 static enum weir_err name_variable(const struct schema_context *context, struct span reference,
                                    struct span *out_variable, struct span *out_member, char *why,
                                    size_t why_size)
@@ -160,7 +162,8 @@ static enum weir_err name_variable(const struct schema_context *context, struct 
     return WEIR_OK;
 }
 
-/* JSON is YAML, so the document parser reads the object; its own complaints would show the secret. */
+/* JSON is YAML, so the document parser reads the object; its own complaints would show the secret.
+ */
 static enum weir_err take_member(struct schema_context *context, struct span variable,
                                  struct span json, struct span member, struct span *out_text,
                                  char *why, size_t why_size)

@@ -1,4 +1,5 @@
-/* Values that stand outside the file: environment, files, vault references. Private to this room. */
+/* Values that stand outside the file: environment, files, vault references. Private to this room.
+ */
 #ifndef WEIR_CONFIG_SUBSTITUTE_H
 #define WEIR_CONFIG_SUBSTITUTE_H
 

@@ -2,17 +2,17 @@
 #include "config/tables.h"
 
 #define TIMEOUT .min = 1, .max = 2147483646.0
-#define COMMON(type_)                                                                              \
-    WEIR_STRING(type_, id), WEIR_LIST(type_, tags, WEIR_TYPE_STRING, .flags = WEIR_UNIQUE),        \
+#define COMMON(type_)                                                                       \
+    WEIR_STRING(type_, id), WEIR_LIST(type_, tags, WEIR_TYPE_STRING, .flags = WEIR_UNIQUE), \
         WEIR_NUMBER(type_, created_at), WEIR_NUMBER(type_, updated_at)
-#define COMMON_INTEGER(type_)                                                                      \
-    WEIR_STRING(type_, id), WEIR_LIST(type_, tags, WEIR_TYPE_STRING, .flags = WEIR_UNIQUE),        \
+#define COMMON_INTEGER(type_)                                                               \
+    WEIR_STRING(type_, id), WEIR_LIST(type_, tags, WEIR_TYPE_STRING, .flags = WEIR_UNIQUE), \
         WEIR_INTEGER(type_, created_at), WEIR_INTEGER(type_, updated_at)
 
 _Static_assert(sizeof(struct span_list) == sizeof(weir_list), "lists are filled by the schema");
 
-static const char *const protocols[] = {"http", "https", "grpc",           "grpcs", "tcp",
-                                        "tls",  "udp",   "tls_passthrough", NULL};
+static const char *const protocols[] = {"http", "https",           "grpc", "grpcs", "tcp", "tls",
+                                        "udp",  "tls_passthrough", NULL};
 static const char *const path_handlings[] = {"v0", "v1", NULL};
 static const char *const algorithms[] = {"round-robin", "consistent-hashing", "least-connections",
                                          "latency", NULL};
@@ -25,12 +25,14 @@ static const char *const vault_names[] = {"env", NULL};
 static const weir_field service_fields[] = {
     COMMON_INTEGER(struct service),
     WEIR_STRING(struct service, name),
-    WEIR_ENUM(struct service, protocol_text, .key = "protocol", .def = "http", .choices = protocols),
+    WEIR_ENUM(struct service, protocol_text, .key = "protocol", .def = "http",
+              .choices = protocols),
     WEIR_STRING(struct service, host),
     WEIR_INTEGER(struct service, port, .def = "80", .max = 65535),
     WEIR_STRING(struct service, path),
     WEIR_INTEGER(struct service, retries, .def = "5", .max = 32767),
-    WEIR_INTEGER(struct service, connect_timeout_ms, .key = "connect_timeout", .def = "60000", TIMEOUT),
+    WEIR_INTEGER(struct service, connect_timeout_ms, .key = "connect_timeout", .def = "60000",
+                 TIMEOUT),
     WEIR_INTEGER(struct service, write_timeout_ms, .key = "write_timeout", .def = "60000", TIMEOUT),
     WEIR_INTEGER(struct service, read_timeout_ms, .key = "read_timeout", .def = "60000", TIMEOUT),
     WEIR_BOOLEAN(struct service, tls_verify),
@@ -133,8 +135,8 @@ static const weir_field vault_fields[] = {
 #define CHECK_SECONDS .max = 65535
 static const weir_field active_healthy_fields[] = {
     WEIR_NUMBER(struct check_limits, interval_s, .key = "interval", .def = "0", CHECK_SECONDS),
-    WEIR_LIST(struct check_limits, http_statuses, WEIR_TYPE_INTEGER, .def = "[200, 302]", .min = 100,
-              .max = 999),
+    WEIR_LIST(struct check_limits, http_statuses, WEIR_TYPE_INTEGER, .def = "[200, 302]",
+              .min = 100, .max = 999),
     WEIR_INTEGER(struct check_limits, successes, .def = "0", COUNT),
 };
 static const weir_field active_unhealthy_fields[] = {
@@ -190,21 +192,31 @@ const size_t passive_field_count = COUNT_OF(passive_fields);
 
 /* ---- keys beside the tables ----------------------------------------------------------------- */
 
-static const char *const service_extra[] = {"url", "client_certificate", "routes", "plugins",
-                                            "_comment", "_ignore", NULL};
-static const char *const route_extra[] = {"service", "headers", "plugins", "_comment", "_ignore", NULL};
-static const char *const consumer_extra[] = {
-    "plugins",        "_comment", "_ignore", "keyauth_credentials", "jwt_secrets", "acls",
-    "basicauth_credentials", "hmacauth_credentials", "oauth2_credentials", NULL};
+static const char *const service_extra[] = {
+    "url", "client_certificate", "routes", "plugins", "_comment", "_ignore", NULL};
+static const char *const route_extra[] = {"service",  "headers", "plugins",
+                                          "_comment", "_ignore", NULL};
+static const char *const consumer_extra[] = {"plugins",
+                                             "_comment",
+                                             "_ignore",
+                                             "keyauth_credentials",
+                                             "jwt_secrets",
+                                             "acls",
+                                             "basicauth_credentials",
+                                             "hmacauth_credentials",
+                                             "oauth2_credentials",
+                                             NULL};
 static const char *const upstream_extra[] = {"healthchecks", "targets", "client_certificate",
-                                             "_comment", "_ignore", NULL};
+                                             "_comment",     "_ignore", NULL};
 static const char *const target_extra[] = {"upstream", "_comment", "_ignore", NULL};
-static const char *const policy_extra[] = {"config",   "service", "route", "consumer",
+static const char *const policy_extra[] = {"config",   "service",  "route",   "consumer",
                                            "ordering", "_comment", "_ignore", NULL};
-static const char *const certificate_extra[] = {"snis", "services", "upstreams", "_comment", "_ignore", NULL};
+static const char *const certificate_extra[] = {"snis",     "services", "upstreams",
+                                                "_comment", "_ignore",  NULL};
 static const char *const sni_extra[] = {"certificate", "_comment", "_ignore", NULL};
 static const char *const plain_extra[] = {"_comment", "_ignore", NULL};
-static const char *const vault_extra[] = {"config", "created_at", "updated_at", "_comment", "_ignore", NULL};
+static const char *const vault_extra[] = {"config",   "created_at", "updated_at",
+                                          "_comment", "_ignore",    NULL};
 
 static const struct legacy_key service_legacy[] = {
     {"upstream_url", PROBLEM_ERROR, "gone since Kong 1.0, write 'url'"},
@@ -245,41 +257,62 @@ const struct legacy_key top_legacy_keys[] = {
     {"clustering_data_planes", PROBLEM_WARNING, "ignored"},
     {0},
 };
-const char *const top_keys[] = {"_format_version", "_transform", "_comment", "_ignore", "gateway", NULL};
+const char *const top_keys[] = {"_format_version", "_transform", "_comment",
+                                "_ignore",         "gateway",    NULL};
 
-#define ROW(type_, fields_, extra_, legacy_, name_)                                                \
-    .fields = fields_, .field_count = COUNT_OF(fields_), .size = sizeof(type_),                    \
-    .extra_keys = extra_, .legacy_keys = legacy_, .name = offsetof(type_, name_),                  \
+#define ROW(type_, fields_, extra_, legacy_, name_)                               \
+    .fields = fields_, .field_count = COUNT_OF(fields_), .size = sizeof(type_),   \
+    .extra_keys = extra_, .legacy_keys = legacy_, .name = offsetof(type_, name_), \
     .tags = offsetof(type_, tags), .node = offsetof(type_, node), .index = offsetof(type_, index)
-#define TIMES(type_)                                                                               \
+#define TIMES(type_) \
     .created_at = offsetof(type_, created_at), .updated_at = offsetof(type_, updated_at)
 
 const struct kind_row kind_rows[KIND_COUNT] = {
-    [KIND_VAULT] = {{"vaults", 6}, {"vault", 5}, .name_key = {"prefix", 6},
+    [KIND_VAULT] = {{"vaults", 6},
+                    {"vault", 5},
+                    .name_key = {"prefix", 6},
                     ROW(struct vault, vault_fields, vault_extra, NULL, prefix)},
-    [KIND_CA_CERTIFICATE] = {{"ca_certificates", 15}, {"ca_certificate", 14},
-                             ROW(struct ca_certificate, ca_certificate_fields, plain_extra, NULL, id),
+    [KIND_CA_CERTIFICATE] = {{"ca_certificates", 15},
+                             {"ca_certificate", 14},
+                             ROW(struct ca_certificate, ca_certificate_fields, plain_extra, NULL,
+                                 id),
                              TIMES(struct ca_certificate)},
-    [KIND_CERTIFICATE] = {{"certificates", 12}, {"certificate", 11},
+    [KIND_CERTIFICATE] = {{"certificates", 12},
+                          {"certificate", 11},
                           ROW(struct certificate, certificate_fields, certificate_extra, NULL, id),
                           TIMES(struct certificate)},
-    [KIND_SERVICE] = {{"services", 8}, {"service", 7}, .name_key = {"name", 4},
+    [KIND_SERVICE] = {{"services", 8},
+                      {"service", 7},
+                      .name_key = {"name", 4},
                       ROW(struct service, service_fields, service_extra, service_legacy, name),
                       TIMES(struct service)},
-    [KIND_ROUTE] = {{"routes", 6}, {"route", 5}, .name_key = {"name", 4},
+    [KIND_ROUTE] = {{"routes", 6},
+                    {"route", 5},
+                    .name_key = {"name", 4},
                     ROW(struct route, route_fields, route_extra, route_legacy, name),
                     TIMES(struct route)},
-    [KIND_CONSUMER] = {{"consumers", 9}, {"consumer", 8}, .name_key = {"username", 8},
-                       ROW(struct consumer, consumer_fields, consumer_extra, consumer_legacy, username),
+    [KIND_CONSUMER] = {{"consumers", 9},
+                       {"consumer", 8},
+                       .name_key = {"username", 8},
+                       ROW(struct consumer, consumer_fields, consumer_extra, consumer_legacy,
+                           username),
                        TIMES(struct consumer)},
-    [KIND_UPSTREAM] = {{"upstreams", 9}, {"upstream", 8}, .name_key = {"name", 4},
+    [KIND_UPSTREAM] = {{"upstreams", 9},
+                       {"upstream", 8},
+                       .name_key = {"name", 4},
                        ROW(struct upstream, upstream_fields, upstream_extra, NULL, name),
                        TIMES(struct upstream)},
-    [KIND_TARGET] = {{"targets", 7}, {"target", 6},
+    [KIND_TARGET] = {{"targets", 7},
+                     {"target", 6},
                      ROW(struct target, target_fields, target_extra, NULL, target)},
-    [KIND_SNI] = {{"snis", 4}, {"sni", 3}, .name_key = {"name", 4},
-                  ROW(struct sni, sni_fields, sni_extra, NULL, name), TIMES(struct sni)},
-    [KIND_POLICY] = {{"plugins", 7}, {"plugin", 6}, .name_key = {"instance_name", 13},
+    [KIND_SNI] = {{"snis", 4},
+                  {"sni", 3},
+                  .name_key = {"name", 4},
+                  ROW(struct sni, sni_fields, sni_extra, NULL, name),
+                  TIMES(struct sni)},
+    [KIND_POLICY] = {{"plugins", 7},
+                     {"plugin", 6},
+                     .name_key = {"instance_name", 13},
                      ROW(struct policy, policy_fields, policy_extra, policy_legacy, instance_name),
                      TIMES(struct policy)},
 };
@@ -313,9 +346,9 @@ const char *plugin_of_collection(struct span collection)
 
 const char *const *credential_collections(void)
 {
-    static const char *const names[] = {"keyauth_credentials", "jwt_secrets", "acls",
-                                        "basicauth_credentials", "hmacauth_credentials",
-                                        "oauth2_credentials", NULL};
+    static const char *const names[] = {
+        "keyauth_credentials",  "jwt_secrets",        "acls", "basicauth_credentials",
+        "hmacauth_credentials", "oauth2_credentials", NULL};
     return names;
 }
 

@@ -30,16 +30,16 @@ static bool read_unit(struct span text, const struct unit *units, size_t count, 
 
 bool schema_parse_duration(struct span text, int64_t *out_ms)
 {
-    static const struct unit units[] = {{{"", 0}, 1000},      {{"ms", 2}, 1},
-                                        {{"s", 1}, 1000},     {{"m", 1}, 60000},
+    static const struct unit units[] = {{{"", 0}, 1000},       {{"ms", 2}, 1},
+                                        {{"s", 1}, 1000},      {{"m", 1}, 60000},
                                         {{"h", 1}, 3600000.0}, {{"d", 1}, 86400000.0}};
     return read_unit(text, units, COUNT_OF(units), out_ms);
 }
 
 bool schema_parse_bytes(struct span text, int64_t *out_bytes)
 {
-    static const struct unit units[] = {{{"", 0}, 1}, {{"k", 1}, 1024}, {{"m", 1}, 1048576.0},
-                                        {{"g", 1}, 1073741824.0}};
+    static const struct unit units[] = {
+        {{"", 0}, 1}, {{"k", 1}, 1024}, {{"m", 1}, 1048576.0}, {{"g", 1}, 1073741824.0}};
     return read_unit(text, units, COUNT_OF(units), out_bytes);
 }
 
