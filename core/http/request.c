@@ -19,10 +19,11 @@ struct span http_method_name(enum http_method method)
 
 enum http_method http_method_of(struct span method)
 {
-    for (unsigned id = 1; id < HTTP_METHOD_COUNT; id++)
-        if (method_names[id].size == method.size && method_names[id].data[0] == method.data[0] &&
-            memcmp(method_names[id].data, method.data, method.size) == 0)
-            return (enum http_method)id;
+#define X(name)                                                                                 \
+    if (method.size == sizeof(#name) - 1 && memcmp(method.data, #name, sizeof(#name) - 1) == 0) \
+        return HTTP_METHOD_##name;
+    HTTP_METHODS(X)
+#undef X
     return HTTP_METHOD_UNKNOWN;
 }
 

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/check.h"
+
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -58,6 +60,14 @@ static inline const char *scan_query_scalar(const char *at, const char *end)
         at++;
     return at;
 }
+/* Steps over what most host names are made of. */
+static inline const char *scan_host_scalar(const char *at, const char *end)
+{
+    while (at < end && ((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
+                        (*at >= '0' && *at <= '9') || *at == '-' || *at == '.'))
+        at++;
+    return at;
+}
 /* The first '%', or the first '/' with another '/' or a '.' behind it. */
 static inline const char *scan_odd_path_scalar(const char *at, const char *end)
 {
@@ -100,10 +110,18 @@ static inline __m128i scan_value_hits(__m128i bytes)
     __m128i control = _mm_andnot_si128(scan_equal(bytes, '\t'), scan_at_most(bytes, 0x1f));
     return _mm_or_si128(control, scan_equal(bytes, 0x7f));
 }
+static inline __m128i scan_value_stops(__m128i bytes)
+{
+    return _mm_or_si128(scan_at_most(bytes, 0x1f), scan_equal(bytes, 0x7f));
+}
 static inline __m128i scan_query_hits(__m128i bytes)
 {
     return _mm_or_si128(_mm_or_si128(scan_at_most(bytes, 0x20), scan_equal(bytes, 0x7f)),
                         scan_equal(bytes, '#'));
+}
+static inline __m128i scan_host_hits(__m128i bytes)
+{
+    return _mm_andnot_si128(scan_equal(bytes, '.'), scan_not_plain(bytes));
 }
 static inline __m128i scan_path_hits(__m128i bytes)
 {
@@ -111,21 +129,32 @@ static inline __m128i scan_path_hits(__m128i bytes)
 }
 #endif
 
+/* `last`: from where on a whole step no longer fits, worked out once for a head (scan_last). */
+static inline const char *scan_last(const char *at, const char *end)
+{
+    return end - at >= 16 ? end - 16 : at - 1;
+}
+
 /* Names are letters, digits and '-' but for a few: those are stepped over, then the rest is read by
  * the plain loop. */
-static inline const char *scan_token(const char *at, const char *end)
+static inline const char *scan_token_to(const char *at, const char *last, const char *end)
 {
 #ifdef __SSE2__
-    while (end - at >= SCAN_STEP) {
+    for (; at <= last; at += SCAN_STEP) {
         unsigned hits = scan_mask(scan_not_plain(scan_load(at)));
         if (hits != 0) {
             at += __builtin_ctz(hits);
-            return scan_is_token(*at) ? scan_token_scalar(at + 1, end) : at;
+            return LIKELY(*at == ':') ? at : scan_token_scalar(at, end);
         }
-        at += SCAN_STEP;
     }
 #endif
+    (void)last;
     return scan_token_scalar(at, end);
+}
+
+static inline const char *scan_token(const char *at, const char *end)
+{
+    return at == end ? end : scan_token_to(at, scan_last(at, end), end);
 }
 
 #ifdef __SSE2__
@@ -150,6 +179,32 @@ static inline const char *scan_token(const char *at, const char *end)
 SCAN_DEFINE(value)
 SCAN_DEFINE(path)
 SCAN_DEFINE(query)
+SCAN_DEFINE(host)
+
+/* scan_value() when the 16 bytes before `at` may be read: the last bytes are then one step too. A
+ * tab stops the steps as well, which saves two operations in each; the plain loop goes on behind
+ * it. */
+static inline const char *scan_value_to(const char *at, const char *last, const char *end)
+{
+#ifdef __SSE2__
+    unsigned hits = 0;
+    for (; at <= last; at += SCAN_STEP) {
+        hits = scan_mask(scan_value_stops(scan_load(at)));
+        if (hits != 0)
+            break;
+    }
+    if (UNLIKELY(at > last)) {
+        hits = scan_mask(scan_value_stops(scan_load(end - SCAN_STEP))) >> (SCAN_STEP - (end - at));
+        if (hits == 0)
+            return end;
+    }
+    at += __builtin_ctz(hits);
+    return LIKELY(*at != '\t') ? at : scan_value_scalar(at, end);
+#else
+    (void)last;
+    return scan_value_scalar(at, end);
+#endif
+}
 
 static inline const char *scan_odd_path(const char *at, const char *end)
 {

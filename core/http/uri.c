@@ -202,9 +202,9 @@ static size_t ipv6_literal(struct span s)
 
 static size_t registered_name(struct span s)
 {
-    const char *at = s.data, *end = s.data + s.size;
+    const char *end = s.data + s.size, *at = scan_host(s.data, end);
     while (at < end) {
-        if (LIKELY(is_one_of(host_bytes, *at)))
+        if (is_one_of(host_bytes, *at))
             at++;
         else if (*at == '%' && escaped_byte(at, end) > 0)
             at += 3;
@@ -216,8 +216,14 @@ static size_t registered_name(struct span s)
 
 static bool is_port(struct span s)
 {
-    uint64_t port;
-    return s.size <= 5 && text_to_u64(s, &port) && port <= 65535;
+    unsigned port = 0;
+    for (size_t i = 0; i < s.size && i < 6; i++) {
+        unsigned digit = (unsigned)(unsigned char)s.data[i] - '0';
+        if (digit > 9)
+            return false;
+        port = port * 10 + digit;
+    }
+    return s.size <= 5 && port <= 65535;
 }
 
 bool http_authority_split(struct span authority, struct span *out_host, struct span *out_port)
