@@ -30,7 +30,7 @@ static void check_version(struct builder *builder, const struct node *root, stru
         WARN(builder, value->position, "_format_version", "a bare number, write \"%.*s\"",
              SPAN_ARG(version));
     if (known)
-        config->format_version = version;
+        config->format_version = arena_copy(builder->arena, version);
     builder->old_paths = known && !span_equal(version, SPAN("3.0"));
 }
 
@@ -73,6 +73,23 @@ static void attach_targets(struct builder *builder)
         (config)->count_ = (builder)->kinds[kind].count;                        \
     } while (0)
 
+/* What is looked up later stays; the rest goes with the scratch arena. */
+static enum weir_err keep_names(struct builder *builder)
+{
+    static const struct names none = {0};
+    for (size_t kind = 0; kind < KIND_COUNT; kind++) {
+        bool build_only = kind == KIND_POLICY || kind == KIND_TARGET;
+        struct names *by_id = &builder->names->by_id[kind];
+        TRY(names_keep(&builder->names->by_name[kind], builder->arena));
+        if (build_only)
+            *by_id = none;
+        else
+            TRY(names_keep(by_id, builder->arena));
+    }
+    builder->names->credential_ids = builder->names->credential_keys = none;
+    return names_keep(&builder->names->custom_ids, builder->arena);
+}
+
 static void hand_over(struct builder *builder, struct config *config)
 {
     HAND_OVER(config, builder, KIND_SERVICE, service, services, service_count);
@@ -89,6 +106,7 @@ static void hand_over(struct builder *builder, struct config *config)
     config->credentials = (struct credential **)(void *)builder->credentials.items;
     config->credential_count = builder->credentials.count;
     config->names = builder->names;
+    builder->no_memory = builder->no_memory || keep_names(builder) != WEIR_OK;
     config->hash = span_text(zero_hash);
 }
 
@@ -126,18 +144,24 @@ enum weir_err config_build(struct arena *arena, const struct node *root,
         return WEIR_ERR_CONFIG;
     }
     config->root = root;
+    builder.scratch = arena_create(NULL);
+    if (builder.scratch == NULL)
+        return WEIR_ERR_NO_MEMORY;
     read_top(&builder, root, config);
     collect_all(&builder, root);
     for (size_t i = 0; i < builder.pendings.count && !builder.no_memory; i++)
         link_pending(&builder, builder.pendings.items[i]);
+    builder.no_memory = builder.no_memory || builder.schema.no_memory;
+    bool good = !builder.no_memory && problems_errors(problems) == 0;
+    if (good) {
+        attach_targets(&builder);
+        hand_over(&builder, config);
+    }
+    arena_destroy(builder.scratch);
     if (builder.no_memory)
         return WEIR_ERR_NO_MEMORY;
-    if (problems_errors(problems) > 0)
+    if (!good)
         return WEIR_ERR_CONFIG;
-    attach_targets(&builder);
-    hand_over(&builder, config);
-    if (builder.no_memory)
-        return WEIR_ERR_NO_MEMORY;
     *out_config = config;
     return WEIR_OK;
 }

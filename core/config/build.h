@@ -38,8 +38,10 @@ struct plugin_catalog {
 };
 
 /* WEIR_ERR_CONFIG when `problems` has errors, *out_config is untouched then; everything that can be
- * checked is checked first. `root` and all results live in `arena`, maps included.
- * The hash is left zero: config_set_hash() knows the bytes. */
+ * checked is checked first. Results live in `arena`, texts and
+ * indexes included; only the `node`, `config`, `ordering`, `settings` and `root` members point into
+ * the document, which may die (parse it into an arena of its own) once nobody needs positions. The
+ * hash is left zero: config_set_hash() knows the bytes. */
 WEIR_MUST_USE enum weir_err config_build(struct arena *arena, const struct node *root,
                                          const struct plugin_catalog *catalog,
                                          struct problems *problems, struct config **out_config);

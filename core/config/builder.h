@@ -27,6 +27,7 @@ struct pointers {
 
 struct builder {
     struct arena *arena;
+    struct arena *scratch; /* dies with the build: paths for messages, pending entities */
     struct problems *problems;
     const struct plugin_catalog *catalog;
     struct schema_context schema;
@@ -44,7 +45,7 @@ struct builder {
     problem_add((builder)->problems, PROBLEM_WARNING, (at), (path), __VA_ARGS__)
 
 bool pointers_add(struct builder *builder, struct pointers *pointers, void *item);
-/* Text in the arena; "" when there is no memory (and no_memory is set). */
+/* Text in the scratch arena; "" when there is no memory (and no_memory is set). */
 const char *builder_text(struct builder *builder, const char *format, ...) WEIR_PRINTF(2, 3);
 
 /* collect.c */

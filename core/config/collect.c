@@ -32,7 +32,7 @@ const char *builder_text(struct builder *builder, const char *format, ...)
     int size = vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     size = size < 0 ? 0 : size >= (int)sizeof(text) ? (int)sizeof(text) - 1 : size;
-    struct span copy = arena_copy(builder->arena, span_of(text, (size_t)size));
+    struct span copy = arena_copy(builder->scratch, span_of(text, (size_t)size));
     builder->no_memory = builder->no_memory || copy.data == NULL;
     return copy.data == NULL ? "" : copy.data;
 }
@@ -82,7 +82,7 @@ static void enter(struct builder *builder, const struct kind_row *row, struct pe
         named = false; /* an id of the file's own may collide, a derived one follows its name */
     if (!named)
         register_id(builder, pending->kind, *id, pending->entity, at, pending->path);
-    else if (names_add(&builder->names->by_id[pending->kind], builder->arena, *id,
+    else if (names_add(&builder->names->by_id[pending->kind], builder->scratch, *id,
                        pending->entity) == WEIR_ERR_NO_MEMORY)
         builder->no_memory = true;
 }
@@ -104,7 +104,7 @@ static struct pending *collect_one(struct builder *builder, struct pending paren
         PROBLEM(builder, parents.node->position, parents.path, "expected a record");
         return NULL;
     }
-    struct pending *pending = arena_new(builder->arena, struct pending);
+    struct pending *pending = arena_new(builder->scratch, struct pending);
     void *entity = arena_zalloc(builder->arena, row->size);
     if (pending == NULL || entity == NULL) {
         builder->no_memory = true;

@@ -17,7 +17,7 @@ struct parse {
     struct map *anchors; /* name -> node */
     struct node **stack; /* children of the collections that are still open */
     size_t depth_used, stack_capacity;
-    size_t total; /* nodes so far, aliases expanded */
+    size_t written, aliased; /* nodes so far */
 };
 
 static struct position position_of(yaml_mark_t mark)
@@ -119,13 +119,16 @@ static enum weir_err push(struct parse *parse, struct node *node)
     return WEIR_OK;
 }
 
-static enum weir_err charge(struct parse *parse, size_t nodes, struct position at)
+static enum weir_err charge(struct parse *parse, size_t *total, size_t nodes, size_t most,
+                            struct position at)
 {
-    parse->total += nodes;
-    if (parse->total <= DOCUMENT_NODES_MAX)
+    *total += nodes;
+    if (*total <= most)
         return WEIR_OK;
-    REPORT(parse, PROBLEM_ERROR, at, "more than %d values, aliases counted each time they are used",
-           DOCUMENT_NODES_MAX);
+    REPORT(parse, PROBLEM_ERROR, at,
+           most == DOCUMENT_NODES_MAX ? "more than %zu values"
+                                      : "the aliases of the file stand for more than %zu values",
+           most);
     return WEIR_ERR_CONFIG;
 }
 
@@ -176,7 +179,7 @@ static enum weir_err read_scalar(struct parse *parse, const yaml_event_t *event,
     node->end = position_of(event->end_mark);
     node->weight = 1;
     *out_node = node;
-    return charge(parse, 1, at);
+    return charge(parse, &parse->written, 1, DOCUMENT_NODES_MAX, at);
 }
 
 static enum weir_err read_alias(struct parse *parse, const yaml_event_t *event, unsigned depth,
@@ -195,7 +198,7 @@ static enum weir_err read_alias(struct parse *parse, const yaml_event_t *event, 
         return WEIR_ERR_CONFIG;
     }
     *out_node = node;
-    return charge(parse, node->weight, at);
+    return charge(parse, &parse->aliased, node->weight, DOCUMENT_ALIASED_MAX, at);
 }
 
 static enum weir_err keep_anchor(struct parse *parse, const unsigned char *anchor,
@@ -414,7 +417,7 @@ static enum weir_err read_collection(struct parse *parse, const yaml_event_t *ev
     node->kind = is_map ? NODE_MAP : NODE_LIST;
     node->position = at;
     node->weight = 1;
-    TRY(charge(parse, 1, at));
+    TRY(charge(parse, &parse->written, 1, DOCUMENT_NODES_MAX, at));
     size_t base = parse->depth_used;
     TRY(read_children(parse, is_map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT, depth,
                       node));

@@ -11,7 +11,10 @@
 
 #define DOCUMENT_BYTES_MAX ((size_t)64 << 20)
 #define DOCUMENT_DEPTH_MAX 64
-#define DOCUMENT_NODES_MAX 1000000 /* after aliases are expanded */
+#define DOCUMENT_NODES_MAX                                                                         \
+    8000000                          /* values written: 50,000 routes with policies have a million \
+                                      */
+#define DOCUMENT_ALIASED_MAX 1000000 /* values that aliases stand for, each use counted */
 
 enum node_kind { NODE_NULL, NODE_SCALAR, NODE_LIST, NODE_MAP };
 

@@ -31,7 +31,7 @@ void register_id(struct builder *builder, enum kind kind, struct span id, void *
         is_credential ? &builder->names->credential_ids : &builder->names->by_id[kind];
     if (!span_is_set(id))
         return;
-    enum weir_err err = names_add(ids, builder->arena, id, entity);
+    enum weir_err err = names_add(ids, builder->scratch, id, entity);
     builder->no_memory = builder->no_memory || err == WEIR_ERR_NO_MEMORY;
     struct span collection =
         is_credential ? ((struct credential *)entity)->collection : kind_rows[kind].collection;
@@ -46,7 +46,7 @@ void register_name(struct builder *builder, struct names *names, struct span col
                    struct span key, struct span value, void *entity, const struct node *node,
                    const char *path)
 {
-    enum weir_err err = names_add(names, builder->arena, value, entity);
+    enum weir_err err = names_add(names, builder->scratch, value, entity);
     builder->no_memory = builder->no_memory || err == WEIR_ERR_NO_MEMORY;
     if (err == WEIR_ERR_EXISTS)
         PROBLEM(builder, schema_find_position(node, key.data), path,

@@ -45,6 +45,22 @@ enum weir_err names_add(struct names *names, struct arena *arena, struct span ke
     return WEIR_OK;
 }
 
+enum weir_err names_keep(struct names *names, struct arena *arena)
+{
+    struct names kept = {.count = names->count, .capacity = names->count == 0 ? 0 : 2};
+    while (kept.capacity * 3 < kept.count * 4)
+        kept.capacity *= 2;
+    kept.slots = arena_array(arena, struct name_slot, kept.capacity + 1);
+    if (kept.slots == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    for (size_t i = 0; i < names->capacity; i++) {
+        if (names->slots[i].value != NULL)
+            *find_slot(&kept, names->slots[i].key) = names->slots[i];
+    }
+    *names = kept;
+    return WEIR_OK;
+}
+
 void *names_find(const struct names *names, struct span key)
 {
     return names->capacity == 0 || key.data == NULL ? NULL : find_slot(names, key)->value;

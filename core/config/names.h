@@ -15,6 +15,8 @@ struct names {
 /* Keys are borrowed. EXISTS leaves the old one. */
 WEIR_MUST_USE enum weir_err names_add(struct names *names, struct arena *arena, struct span key,
                                       void *value);
+/* Move to `arena`, no larger than needed, for look-ups alone. */
+WEIR_MUST_USE enum weir_err names_keep(struct names *names, struct arena *arena);
 void *names_find(const struct names *names, struct span key);
 /* The key closest to `wanted`. */
 void names_guess(const struct names *names, struct guess *guess);

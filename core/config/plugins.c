@@ -45,7 +45,7 @@ void build_policy(struct builder *builder, struct pending *pending)
 {
     struct policy *policy = pending->entity;
     char why[512] = "";
-    policy->path = span_text(pending->path);
+    policy->path = arena_copy(builder->arena, span_text(pending->path));
     policy->config = node_find(pending->node, SPAN("config"));
     policy->ordering = node_find(pending->node, SPAN("ordering"));
     read_protocols(policy);
@@ -99,7 +99,7 @@ void collect_credentials(struct builder *builder, struct span collection, const 
         return;
     }
     for (size_t i = 0; i < list->count; i++) {
-        struct pending *pending = arena_new(builder->arena, struct pending);
+        struct pending *pending = arena_new(builder->scratch, struct pending);
         struct credential *credential = arena_new(builder->arena, struct credential);
         if (pending == NULL || credential == NULL) {
             builder->no_memory = true;
@@ -165,7 +165,7 @@ static void check_unique_key(struct builder *builder, const struct pending *pend
                                    SPAN_ARG(credential->key));
     enum weir_err err = key.data == NULL ? WEIR_ERR_NO_MEMORY
                                          : names_add(&builder->names->credential_keys,
-                                                     builder->arena, key, credential);
+                                                     builder->scratch, key, credential);
     builder->no_memory = builder->no_memory || err == WEIR_ERR_NO_MEMORY;
     const weir_field *field = find_field(schema, schema->unique_key);
     bool secret = field != NULL && (field->flags & WEIR_SECRET) != 0;

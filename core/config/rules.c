@@ -189,7 +189,8 @@ const struct named_list *read_headers(struct builder *builder, const struct node
             else if (!schema_text(&builder->schema, list->items[j], false, item, &values[j]))
                 continue;
         }
-        headers[i] = (struct named_list){key->text, {values, values == NULL ? 0 : list->count}};
+        headers[i] = (struct named_list){arena_copy(builder->arena, key->text),
+                                         {values, values == NULL ? 0 : list->count}};
     }
     *out_count = headers == NULL ? 0 : node->count;
     return headers;

@@ -128,6 +128,15 @@ static void check_text(struct fill *fill, const weir_field *field, const struct 
                SPAN_ARG(shown));
 }
 
+/* Texts are copied: the document may die before what was filled from it. */
+static struct span keep_text(struct fill *fill, const struct node *raw, struct span text)
+{
+    if (text.data == raw->text.data)
+        text = arena_copy(fill->context->arena, text);
+    fill->no_memory = fill->no_memory || text.data == NULL;
+    return text;
+}
+
 static void fill_string(struct fill *fill, const weir_field *field, const struct node *raw,
                         struct span *out, const struct place *place)
 {
@@ -139,7 +148,7 @@ static void fill_string(struct fill *fill, const weir_field *field, const struct
         return;
     }
     check_text(fill, field, raw, node.text, place);
-    *out = node.text;
+    *out = keep_text(fill, raw, node.text);
 }
 
 static void fill_enum(struct fill *fill, const weir_field *field, const struct node *raw,
@@ -344,13 +353,14 @@ static void fill_pairs(struct fill *fill, const weir_field *field, const struct 
             REFUSE(fill, key->position, &at,
                    "bad header name '%.*s', allowed characters are A-Z, a-z, 0-9, '_', and '-'",
                    SPAN_ARG(span_first(key->text, 200)));
-        pairs[i].key = (weir_str){key->text.data, key->text.size};
+        struct span name = keep_text(fill, key, key->text);
+        pairs[i].key = (weir_str){name.data, name.size};
         if (value->kind != NODE_SCALAR && value->kind != NODE_NULL) {
             REFUSE(fill, value->position, &at, "expected a string");
         } else if (resolve(fill, value, (field->flags & WEIR_SECRET) != 0, &at, &text)) {
-            bool is_null = value->kind == NODE_NULL;
-            pairs[i].value =
-                is_null ? (weir_str){"", 0} : (weir_str){text.text.data, text.text.size};
+            struct span kept =
+                value->kind == NODE_NULL ? SPAN("") : keep_text(fill, value, text.text);
+            pairs[i].value = (weir_str){kept.data, kept.size};
         }
     }
     *out = (weir_list){pairs, node->count};
@@ -598,10 +608,13 @@ bool schema_text(struct schema_context *context, const struct node *node, bool s
     struct fill fill = {.context = context};
     struct place place = {NULL, path == NULL ? "" : path, 0};
     struct node resolved;
-    if (!resolve(&fill, node, secret, &place, &resolved))
+    if (!resolve(&fill, node, secret, &place, &resolved)) {
+        context->no_memory = context->no_memory || fill.no_memory;
         return false;
-    *out_text = resolved.text;
-    return true;
+    }
+    *out_text = keep_text(&fill, node, resolved.text);
+    context->no_memory = context->no_memory || fill.no_memory;
+    return !fill.no_memory;
 }
 
 struct position schema_find_position(const struct node *node, const char *dotted)

@@ -35,9 +35,11 @@ struct schema_context {
     /* Keys beside the table, for the outermost map of the next schema_fill(): NULL-terminated. */
     const char *const *extra_keys;
     const struct legacy_key *legacy_keys; /* ends with key NULL */
+    bool no_memory;                       /* set when schema_text() failed for that */
 };
 
-/* Fill `out` (zeroed by the caller) from `node`, which may be NULL or null: then only defaults, and
+/* Texts are copied to the arena: the document may die before what was filled from it.
+ * Fill `out` (zeroed by the caller) from `node`, which may be NULL or null: then only defaults, and
  * required fields are missed all the same. `path` names the place ("plugins[0].config").
  * WEIR_ERR_CONFIG: problems were added. */
 WEIR_MUST_USE enum weir_err schema_fill(struct schema_context *context, const weir_field *fields,
