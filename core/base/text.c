@@ -79,6 +79,23 @@ void text_hex(char *out, const void *data, size_t size)
     }
 }
 
+/* Four bytes become eight digits in one word: a nibble to a byte, then '0' or 'a' - 10 on top. */
+static uint64_t hex_word(uint32_t value)
+{
+    uint64_t word = __builtin_bswap32(value);
+    word = (word | word << 16) & 0x0000ffff0000ffffULL;
+    word = (word | word << 8) & 0x00ff00ff00ff00ffULL;
+    word = (word << 8 & 0x0f000f000f000f00ULL) | (word >> 4 & 0x000f000f000f000fULL);
+    uint64_t letters = (word + 0x0606060606060606ULL) >> 4 & 0x0101010101010101ULL;
+    return word + 0x3030303030303030ULL + letters * ('a' - '0' - 10);
+}
+
+void text_hex64(char out[16], uint64_t value)
+{
+    uint64_t words[2] = {hex_word((uint32_t)(value >> 32)), hex_word((uint32_t)value)};
+    memcpy(out, words, sizeof(words)); /* little-endian, as every machine weir is built for */
+}
+
 int text_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')

@@ -15,6 +15,8 @@ bool text_to_i64(struct span s, int64_t *out_value);
 bool text_to_double(struct span s, double *out_value); /* C locale whatever the process has */
 /* `size` bytes as 2*size lower-case hex digits at `out`. */
 void text_hex(char *out, const void *data, size_t size);
+/* The 16 hex digits of `value`, a few instructions for each byte. */
+void text_hex64(char out[16], uint64_t value);
 int text_hex_digit(char c); /* 0-15, -1 when it is none */
 
 /* Query and form rules: %XX decoded, '+' is a space when `plus`. Bad escapes stay as they are.

@@ -341,6 +341,22 @@ Test(text, numbers)
     cr_expect(!text_to_double(SPAN("1e999"), &number));
 }
 
+Test(text, hex_of_a_word)
+{
+    static const struct {
+        uint64_t value;
+        const char *digits;
+    } rows[] = {{0, "0000000000000000"},
+                {0x0123456789abcdefULL, "0123456789abcdef"},
+                {UINT64_MAX, "ffffffffffffffff"},
+                {0x9a0f00000000b001ULL, "9a0f00000000b001"}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char out[17] = {0};
+        text_hex64(out, rows[i].value);
+        cr_expect_str_eq(out, rows[i].digits);
+    }
+}
+
 Test(text, percent_codes)
 {
     struct arena *arena = arena_create(NULL);
