@@ -137,15 +137,16 @@ struct weir_host {
     weir_status (*respond_error)(weir_request *request, uint32_t status, weir_str message);
 
     /* bodies */
+    weir_status (*body_read)(weir_request *request, uint32_t deadline_ms, weir_wake_hook *on_wake);
     weir_status (*body_emit)(weir_request *request, uint32_t side, weir_str chunk);
     weir_str (*body_get)(weir_request *request, uint32_t side);
     weir_status (*body_replace)(weir_request *request, uint32_t side, weir_str body);
 
     /* consumers and credentials */
-    const weir_credential *(*credential_find)(const weir_host *host, uint32_t kind, weir_str key);
+    const weir_credential *(*credential_find)(const void *self, uint32_t kind, weir_str key);
     const void *(*credential_data)(const weir_credential *credential);
     const weir_consumer *(*credential_consumer)(const weir_credential *credential);
-    const weir_consumer *(*consumer_find)(const weir_host *host, weir_str username_or_id);
+    const weir_consumer *(*consumer_find)(const void *self, weir_str username_or_id);
     weir_str (*consumer_text)(const weir_consumer *consumer, uint32_t what);
     const weir_consumer *(*request_consumer)(weir_request *request);
     weir_status (*authenticate)(weir_request *request, const weir_consumer *consumer,
@@ -153,7 +154,8 @@ struct weir_host {
     weir_status (*authenticate_anonymous)(weir_request *request, weir_str username_or_id);
 
     /* templates, shared values, log document */
-    const weir_template *(*template_compile)(weir_error *error, const char *path, weir_str text);
+    const weir_template *(*template_compile)(weir_error *error, const void *self, const char *path,
+                                             weir_str text);
     weir_status (*template_render)(weir_request *request, const weir_template *compiled,
                                    weir_str *out_text);
     weir_status (*shared_set)(weir_request *request, weir_str name, weir_str value);
@@ -188,6 +190,7 @@ struct weir_host {
                                 weir_str help, const char *const *labels, const double *buckets,
                                 size_t bucket_count);
     void (*metric_add)(weir_metric *metric, const weir_str *label_values, double amount);
+    void (*metric_set)(weir_metric *metric, const weir_str *label_values, double value);
     int64_t (*now_ms)(const weir_host *host);
     int64_t (*mono_us)(const weir_host *host);
     void (*random)(const weir_host *host, void *out, size_t size);
@@ -220,6 +223,7 @@ static inline void *weir_policy_alloc(const void *self, size_t size)
 {
     return weir_host_table->policy_alloc(self, size);
 }
+/* Of the policy whose `self` this is: WEIR_POLICY_...; absent when it has none. */
 static inline weir_str weir_policy_text(const void *self, uint32_t what)
 {
     return weir_host_table->policy_text(self, what);
@@ -229,19 +233,33 @@ static inline const void *weir_ext(const char *id)
 {
     return weir_host_table->ext(weir_host_table, id);
 }
+
+/* WEIR_TEXT_...; absent when there is none. [exchange] */
 static inline weir_str weir_request_text(weir_request *request, uint32_t what)
 {
     return weir_host_table->request_text(request, what);
 }
+/* WEIR_NUMBER_...; WEIR_UNSET when there is none. [exchange] */
 static inline int64_t weir_request_number(weir_request *request, uint32_t what)
 {
     return weir_host_table->request_number(request, what);
+}
+/* A named group of the route's regex path, or its number as text. */
+static inline weir_str weir_capture(weir_request *request, weir_str name)
+{
+    return weir_host_table->capture(request, name);
 }
 /* The nth argument called `name`, decoded; data NULL when absent, empty when it has no value. */
 static inline weir_str weir_query_get(weir_request *request, weir_str name, size_t nth)
 {
     return weir_host_table->query_get(request, name, nth);
 }
+/* One argument of that name, in place of all of them. [rewrite, access, upstream] */
+static inline weir_status weir_query_set(weir_request *request, weir_str name, weir_str value)
+{
+    return weir_host_table->query_set(request, name, value);
+}
+/* All arguments of that name; WEIR_NOT_FOUND when there was none. The rest is encoded anew. */
 static inline weir_status weir_query_remove(weir_request *request, weir_str name)
 {
     return weir_host_table->query_remove(request, name);
@@ -251,11 +269,13 @@ static inline weir_header_id weir_header_intern(weir_str name)
 {
     return weir_host_table->header_intern(weir_host_table, name);
 }
+/* The nth field of that name, absent when there are fewer. */
 static inline weir_str weir_header_get(weir_request *request, uint32_t side, weir_header_id id,
                                        size_t nth)
 {
     return weir_host_table->header_get(request, side, id, nth);
 }
+/* One field of that name, in place of all of them. WEIR_INVALID: CR, LF or NUL in the value. */
 static inline weir_status weir_header_set(weir_request *request, uint32_t side, weir_header_id id,
                                           weir_str value)
 {
@@ -278,15 +298,48 @@ static inline weir_status weir_header_set_number(weir_request *request, uint32_t
     text.size = sizeof(digits) - at;
     return weir_header_set(request, side, id, text);
 }
+/* One more field of that name. */
 static inline weir_status weir_header_add(weir_request *request, uint32_t side, weir_header_id id,
                                           weir_str value)
 {
     return weir_host_table->header_add(request, side, id, value);
 }
+/* All fields of that name; WEIR_NOT_FOUND when there was none. */
 static inline weir_status weir_header_remove(weir_request *request, uint32_t side,
                                              weir_header_id id)
 {
     return weir_host_table->header_remove(request, side, id);
+}
+/* Every field in order. Do not edit headers inside the visit. */
+static inline void weir_header_each(weir_request *request, uint32_t side, weir_header_visit *visit,
+                                    void *user)
+{
+    weir_host_table->header_each(request, side, visit, user);
+}
+/* What the target is sent. [rewrite, access, upstream] */
+static inline weir_status weir_method_set(weir_request *request, weir_str method)
+{
+    return weir_host_table->method_set(request, method);
+}
+/* Instead of the path joined from service and route. Starts with "/". [access, upstream] */
+static inline weir_status weir_path_set(weir_request *request, weir_str path)
+{
+    return weir_host_table->path_set(request, path);
+}
+/* Instead of the Host made by preserve_host or the target. [rewrite, access, upstream] */
+static inline weir_status weir_host_set(weir_request *request, weir_str host)
+{
+    return weir_host_table->host_set(request, host);
+}
+/* Instead of the service's target: a name or an address. [access, upstream] */
+static inline weir_status weir_target_set(weir_request *request, weir_str host, uint16_t port)
+{
+    return weir_host_table->target_set(request, host, port);
+}
+/* Of the response. [response_headers] */
+static inline weir_status weir_status_set(weir_request *request, uint32_t status)
+{
+    return weir_host_table->status_set(request, status);
 }
 /* Answer now; the hook then returns WEIR_DONE. Headers of the answer may be set after this call. */
 static inline weir_status weir_respond(weir_request *request, uint32_t status,
@@ -300,10 +353,58 @@ static inline weir_status weir_respond_error(weir_request *request, uint32_t sta
 {
     return weir_host_table->respond_error(request, status, message);
 }
-/* NULL when no credential of that kind has the key. `kind` is the index in the descriptor. */
-static inline const weir_credential *weir_credential_find(uint32_t kind, weir_str key)
+
+/* Wait for the whole request body, then return WEIR_WAIT: on_wake finds it in weir_body_get(). A
+ * body above the cap ends the request with 413. Needs WEIR_CAP_BODY. [access] */
+static inline weir_status weir_body_read(weir_request *request, uint32_t deadline_ms,
+                                         weir_wake_hook *on_wake)
 {
-    return weir_host_table->credential_find(weir_host_table, kind, key);
+    return weir_host_table->body_read(request, deadline_ms, on_wake);
+}
+/* Pass bytes on in place of the chunk. [request_body, response_body with WEIR_BODY_STREAM] */
+static inline weir_status weir_body_emit(weir_request *request, uint32_t side, weir_str chunk)
+{
+    return weir_host_table->body_emit(request, side, chunk);
+}
+/* The whole body once it is there, absent before. Lives as long as the request. */
+static inline weir_str weir_body_get(weir_request *request, uint32_t side)
+{
+    return weir_host_table->body_get(request, side);
+}
+/* Another body in its place, Content-Length follows. [access after body_read, BUFFER hooks] */
+static inline weir_status weir_body_replace(weir_request *request, uint32_t side, weir_str body)
+{
+    return weir_host_table->body_replace(request, side, body);
+}
+
+/* NULL when no credential of that kind has the key. `kind` is the index in the descriptor. */
+static inline const weir_credential *weir_credential_find(const void *self, uint32_t kind,
+                                                          weir_str key)
+{
+    return weir_host_table->credential_find(self, kind, key);
+}
+/* The struct its fields filled. */
+static inline const void *weir_credential_data(const weir_credential *credential)
+{
+    return weir_host_table->credential_data(credential);
+}
+static inline const weir_consumer *weir_credential_consumer(const weir_credential *credential)
+{
+    return weir_host_table->credential_consumer(credential);
+}
+static inline const weir_consumer *weir_consumer_find(const void *self, weir_str username_or_id)
+{
+    return weir_host_table->consumer_find(self, username_or_id);
+}
+/* WEIR_CONSUMER_... */
+static inline weir_str weir_consumer_text(const weir_consumer *consumer, uint32_t what)
+{
+    return weir_host_table->consumer_text(consumer, what);
+}
+/* Who was authenticated; NULL: nobody (yet). */
+static inline const weir_consumer *weir_request_consumer(weir_request *request)
+{
+    return weir_host_table->request_consumer(request);
 }
 /* Set the identity, its X-Consumer-* headers and the consumer's chain. `identifier` is what
  * X-Credential-Identifier says. [access] */
@@ -312,7 +413,48 @@ static inline weir_status weir_authenticate(weir_request *request, const weir_co
 {
     return weir_host_table->authenticate(request, consumer, credential, identifier);
 }
-/* Park, then return WEIR_WAIT; on_wake's verdict goes on where this hook stopped. */
+/* The same for the consumer of `anonymous`. WEIR_NOT_FOUND: no such consumer. [access] */
+static inline weir_status weir_authenticate_anonymous(weir_request *request,
+                                                      weir_str username_or_id)
+{
+    return weir_host_table->authenticate_anonymous(request, username_or_id);
+}
+
+/* Text with $(headers.x) and the like; NULL: refused, and `error` says why at `path`. [configure]
+ */
+static inline const weir_template *weir_template_compile(weir_error *error, const void *self,
+                                                         const char *path, weir_str text)
+{
+    return weir_host_table->template_compile(error, self, path, text);
+}
+/* Lives as long as the request. */
+static inline weir_status weir_template_render(weir_request *request, const weir_template *compiled,
+                                               weir_str *out_text)
+{
+    return weir_host_table->template_render(request, compiled, out_text);
+}
+/* Publish a value for later policies, logs and templates. */
+static inline weir_status weir_shared_set(weir_request *request, weir_str name, weir_str value)
+{
+    return weir_host_table->shared_set(request, name, value);
+}
+static inline weir_str weir_shared_get(weir_request *request, weir_str name)
+{
+    return weir_host_table->shared_get(request, name);
+}
+/* A member of the log document: "a.b" makes or finds the object a. `json` is a JSON value; empty
+ * removes the member. */
+static inline weir_status weir_log_set(weir_request *request, weir_str dotted_key, weir_str json)
+{
+    return weir_host_table->log_set(request, dotted_key, json);
+}
+/* The exchange as one line of JSON, in the layout log policies share. [log] */
+static inline weir_str weir_log_document(weir_request *request)
+{
+    return weir_host_table->log_document(request);
+}
+
+/* Park, then return WEIR_WAIT; on_wake's verdict goes on where this hook stopped. 0: no memory. */
 static inline weir_token weir_park(weir_request *request, uint32_t deadline_ms,
                                    weir_wake_hook *on_wake)
 {
@@ -323,23 +465,114 @@ static inline weir_status weir_wake(weir_token token)
 {
     return weir_host_table->wake(weir_host_table, token);
 }
+/* repeat_ms 0: once. NULL without memory. [start, worker] */
+static inline weir_timer *weir_timer_start(const void *self, uint32_t delay_ms, uint32_t repeat_ms,
+                                           weir_timer_hook *hook, void *user)
+{
+    return weir_host_table->timer_start(self, delay_ms, repeat_ms, hook, user);
+}
+/* NULL is fine. A timer that ran once is gone by itself. */
+static inline void weir_timer_stop(weir_timer *timer)
+{
+    weir_host_table->timer_stop(timer);
+}
+/* Level-triggered. Remove it before the descriptor is closed. Needs WEIR_CAP_NETWORK. */
+static inline weir_io *weir_io_add(const void *self, int fd, uint32_t events, weir_io_hook *hook,
+                                   void *user)
+{
+    return weir_host_table->io_add(self, fd, events, hook, user);
+}
+static inline weir_status weir_io_set(weir_io *io, uint32_t events)
+{
+    return weir_host_table->io_set(io, events);
+}
+static inline void weir_io_remove(weir_io *io)
+{
+    weir_host_table->io_remove(io);
+}
+
 /* A named dictionary of this plugin in shared memory, the same for all its policies and workers. It
- * outlives swaps and crashes; another `layout` number starts it empty. NULL: refused, and `error`
- * says why. [configure] */
+ * outlives swaps and crashes; another `layout` number starts it empty. When it is full the entry
+ * nearest its end makes room. NULL: refused, and `error` says why. Needs WEIR_CAP_SHARED_MEMORY.
+ * [configure] */
 static inline weir_dict *weir_dict_open(weir_error *error, const void *self, weir_str name,
                                         uint32_t layout, uint32_t entries, uint32_t value_size)
 {
     return weir_host_table->dict_open(error, self, name, layout, entries, value_size);
 }
-/* Add 1 to every counter, or to none when one would pass its limit (WEIR_FULL). One atomic step
- * over all workers. [worker] */
+/* WEIR_NOT_FOUND: absent or run out. */
+static inline weir_status weir_dict_get(weir_dict *dict, weir_str key, void *out_value, size_t size)
+{
+    return weir_host_table->dict_get(dict, key, out_value, size);
+}
+/* ttl_ms 0: no end. */
+static inline weir_status weir_dict_set(weir_dict *dict, weir_str key, const void *value,
+                                        size_t size, int64_t ttl_ms)
+{
+    return weir_host_table->dict_set(dict, key, value, size, ttl_ms);
+}
+static inline weir_status weir_dict_remove(weir_dict *dict, weir_str key)
+{
+    return weir_host_table->dict_remove(dict, key);
+}
+/* Add to an 8-byte counter, made with that ttl when absent; out_value may be NULL. */
+static inline weir_status weir_dict_add(weir_dict *dict, weir_str key, int64_t delta,
+                                        int64_t ttl_ms, int64_t *out_value)
+{
+    return weir_host_table->dict_add(dict, key, delta, ttl_ms, out_value);
+}
+/* Compare and swap an 8-byte value; WEIR_FULL when it is another one. */
+static inline weir_status weir_dict_swap(weir_dict *dict, weir_str key, int64_t expected,
+                                         int64_t value)
+{
+    return weir_host_table->dict_swap(dict, key, expected, value);
+}
+/* Add 1 to every counter, or to none when one would pass its limit (WEIR_FULL; `value` then says
+ * what it is). One atomic step over all workers. */
 static inline weir_status weir_dict_take(weir_dict *dict, weir_take *counters, size_t count)
 {
     return weir_host_table->dict_take(dict, counters, count);
 }
+
+/* `labels` ends with NULL and is at most 8 long; `buckets` are for histograms, rising. The same
+ * name opened twice is the same metric. Series beyond the budget are counted in one called
+ * "overflow". NULL: refused. [configure] */
+static inline weir_metric *weir_metric_open(weir_error *error, const void *self, uint32_t kind,
+                                            weir_str name, weir_str help, const char *const *labels,
+                                            const double *buckets, size_t bucket_count)
+{
+    return weir_host_table->metric_open(error, self, kind, name, help, labels, buckets,
+                                        bucket_count);
+}
+/* One value for each label. A histogram observes `amount`. */
+static inline void weir_metric_add(weir_metric *metric, const weir_str *label_values, double amount)
+{
+    weir_host_table->metric_add(metric, label_values, amount);
+}
+/* Of a gauge: this worker's share of it. */
+static inline void weir_metric_set(weir_metric *metric, const weir_str *label_values, double value)
+{
+    weir_host_table->metric_set(metric, label_values, value);
+}
+/* Wall clock, read once per turn of the loop. */
 static inline int64_t weir_now_ms(void)
 {
     return weir_host_table->now_ms(weir_host_table);
+}
+/* Monotonic, read once per turn of the loop. */
+static inline int64_t weir_mono_us(void)
+{
+    return weir_host_table->mono_us(weir_host_table);
+}
+/* Not for keys. */
+static inline void weir_random(void *out, size_t size)
+{
+    weir_host_table->random(weir_host_table, out, size);
+}
+/* 36 characters, not terminated. */
+static inline void weir_uuid(char out[36])
+{
+    weir_host_table->uuid(weir_host_table, out);
 }
 
 /* ---- the one macro of a plugin ----------------------------------------------------------------
