@@ -4,22 +4,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_PLUGINS = 1024 };
+#include "base/map.h"
+#include "config/tables.h"
+
+enum { MAX_PLUGINS = 1024, PATH_SIZE = 4096 };
+enum { IDLE_SHARED_SIZE = 64 * 1024 * 1024 }; /* pages cost nothing until they are used */
 
 struct entry {
     char *name;          /* without .so */
+    struct span folder;  /* in the catalog's list */
     struct image *image; /* NULL: not asked for yet, or refused */
-    bool tried;
+    bool tried, broken;
     struct image_refusal refusal;
     struct plugin_schema schema;
     struct credential_schema *credentials; /* image's credential_count of them */
 };
 
 struct catalog {
-    const char *folder, *copies;
-    const weir_host *host;
+    char *folders; /* "/a:/b" */
+    struct images *images;
     struct entry *entries; /* sorted by name */
     size_t count;
+    struct map *by_name;     /* -> struct entry */
+    struct map *collections; /* -> struct credential_schema of loaded plugins */
+    bool all_tried;
     struct plugin_catalog view;
 };
 
@@ -28,7 +36,7 @@ static int compare_entries(const void *a, const void *b)
     return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
 }
 
-static bool add_entry(struct catalog *catalog, struct span name)
+static bool add_entry(struct catalog *catalog, struct span folder, struct span name)
 {
     struct entry *entries = reallocarray(catalog->entries, catalog->count + 1, sizeof(*entries));
     if (entries == NULL)
@@ -37,29 +45,56 @@ static bool add_entry(struct catalog *catalog, struct span name)
     char *copy = strndup(name.data, name.size);
     if (copy == NULL)
         return false;
-    entries[catalog->count++] = (struct entry){.name = copy};
+    entries[catalog->count++] = (struct entry){.name = copy, .folder = folder};
     return true;
 }
 
-static bool list_folder(struct catalog *catalog)
+/* Names of earlier folders win: entries before `known` are theirs, sorted or not. */
+static bool is_known(const struct catalog *catalog, size_t known, struct span name)
 {
-    DIR *folder = opendir(catalog->folder);
+    for (size_t i = 0; i < known; i++)
+        if (span_equal(span_text(catalog->entries[i].name), name))
+            return true;
+    return false;
+}
+
+static bool list_folder(struct catalog *catalog, struct span path)
+{
+    char text[PATH_SIZE];
+    (void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(path));
+    DIR *folder = opendir(text);
     if (folder == NULL)
         return true;
     bool good = true;
+    size_t known = catalog->count;
     const struct dirent *file;
     while (good && catalog->count < MAX_PLUGINS && (file = readdir(folder)) != NULL) {
         struct span name = span_text(file->d_name);
-        if (name.size > 3 && name.data[0] != '.' && span_ends_with(name, SPAN(".so")))
-            good = add_entry(catalog, span_first(name, name.size - 3));
+        if (name.size <= 3 || name.data[0] == '.' || !span_ends_with(name, SPAN(".so")))
+            continue;
+        name = span_first(name, name.size - 3);
+        good = is_known(catalog, known, name) || add_entry(catalog, path, name);
     }
     (void)closedir(folder);
-    if (catalog->count > 1)
-        qsort(catalog->entries, catalog->count, sizeof(struct entry), compare_entries);
     return good;
 }
 
-static bool describe(struct entry *entry)
+static bool list_folders(struct catalog *catalog)
+{
+    struct span rest = span_text(catalog->folders), path;
+    while (span_split(&rest, ':', &path))
+        if (!span_is_empty(path) && !list_folder(catalog, path))
+            return false;
+    if (catalog->count > 1)
+        qsort(catalog->entries, catalog->count, sizeof(struct entry), compare_entries);
+    for (size_t i = 0; i < catalog->count; i++) /* from here on the entries stay where they are */
+        if (map_add(catalog->by_name, span_text(catalog->entries[i].name), &catalog->entries[i]) !=
+            WEIR_OK)
+            return false;
+    return true;
+}
+
+static bool describe(struct catalog *catalog, struct entry *entry)
 {
     const weir_plugin *plugin = image_plugin(entry->image);
     entry->schema = (struct plugin_schema){
@@ -85,34 +120,48 @@ static bool describe(struct entry *entry)
             .unique_key = span_text(kind->unique_key),
             .random_key = (kind->flags & WEIR_RANDOM_KEY) != 0,
         };
+        /* Two plugins with one collection: the first one asked for has it. */
+        enum weir_err err =
+            map_add(catalog->collections, entry->credentials[i].collection, &entry->credentials[i]);
+        if (err != WEIR_OK && err != WEIR_ERR_EXISTS)
+            return false;
     }
     return true;
 }
 
 static void load_entry(struct catalog *catalog, struct entry *entry)
 {
-    char source[4096];
+    char source[PATH_SIZE];
+    if (entry->tried)
+        return;
     entry->tried = true;
-    (void)snprintf(source, sizeof(source), "%s/%s.so", catalog->folder, entry->name);
-    if (image_load(entry->name, source, catalog->copies, catalog->host, &entry->image,
-                   &entry->refusal) == WEIR_OK &&
-        !describe(entry)) {
-        image_close(TAKE(entry->image));
-        (void)snprintf(entry->refusal.text, sizeof(entry->refusal.text), "no memory");
+    int size = snprintf(source, sizeof(source), "%.*s/%s.so", SPAN_ARG(entry->folder), entry->name);
+    if (size < 0 || (size_t)size >= sizeof(source)) {
+        (void)snprintf(entry->refusal.text, sizeof(entry->refusal.text),
+                       "plugin '%.63s': its path is too long", entry->name);
+        return;
+    }
+    if (images_acquire(catalog->images, entry->name, source, &entry->image, &entry->refusal) ==
+            WEIR_OK &&
+        !describe(catalog, entry)) {
+        /* Kinds that were told already go on to be known, so the image stays. */
+        (void)snprintf(entry->refusal.text, sizeof(entry->refusal.text),
+                       "plugin '%.63s': no memory", entry->name);
+        entry->broken = true;
     }
 }
 
 static struct entry *find_loaded(struct catalog *catalog, struct span name)
 {
-    for (size_t i = 0; i < catalog->count; i++) {
-        struct entry *entry = &catalog->entries[i];
-        if (!span_equal(name, span_text(entry->name)))
-            continue;
-        if (!entry->tried)
-            load_entry(catalog, entry);
-        return entry;
-    }
-    return NULL;
+    struct entry *entry = map_find(catalog->by_name, name);
+    if (entry != NULL)
+        load_entry(catalog, entry);
+    return entry;
+}
+
+static bool is_usable(const struct entry *entry)
+{
+    return entry != NULL && entry->image != NULL && !entry->broken;
 }
 
 static const struct plugin_schema *find_schema(void *user, struct span name, char *why,
@@ -120,25 +169,29 @@ static const struct plugin_schema *find_schema(void *user, struct span name, cha
 {
     struct catalog *catalog = user;
     const struct entry *entry = find_loaded(catalog, name);
-    if (entry != NULL && entry->image != NULL)
+    if (is_usable(entry))
         return &entry->schema;
-    (void)snprintf(why, why_size, "%s", entry == NULL ? catalog->folder : entry->refusal.text);
+    (void)snprintf(why, why_size, "%s", entry == NULL ? catalog->folders : entry->refusal.text);
     return NULL;
 }
 
+/* Its usual owner is asked first, then everybody, once. */
 static const struct credential_schema *find_credential(void *user, struct span collection)
 {
     struct catalog *catalog = user;
-    for (size_t i = 0; i < catalog->count; i++) {
-        struct entry *entry = &catalog->entries[i];
-        if (!entry->tried)
-            load_entry(catalog, entry);
-        uint32_t count = entry->image == NULL ? 0 : image_plugin(entry->image)->credential_count;
-        for (uint32_t kind = 0; kind < count; kind++)
-            if (span_equal(entry->credentials[kind].collection, collection))
-                return &entry->credentials[kind];
+    const struct credential_schema *known = map_find(catalog->collections, collection);
+    if (known != NULL || catalog->all_tried)
+        return known;
+    const char *owner = plugin_of_collection(collection);
+    if (owner != NULL)
+        (void)find_loaded(catalog, span_text(owner));
+    known = map_find(catalog->collections, collection);
+    for (size_t i = 0; i < catalog->count && known == NULL; i++) {
+        load_entry(catalog, &catalog->entries[i]);
+        known = map_find(catalog->collections, collection);
     }
-    return NULL;
+    catalog->all_tried = known == NULL;
+    return known;
 }
 
 static const char *nth_name(void *user, size_t index)
@@ -146,21 +199,24 @@ static const char *nth_name(void *user, size_t index)
     return catalog_name(user, index);
 }
 
-struct catalog *catalog_create(const char *folder, const char *copies, const weir_host *host)
+struct catalog *catalog_create(const char *path_list, struct images *images)
 {
     AUTO(catalog_destroy) struct catalog *catalog = calloc(1, sizeof(*catalog));
     if (catalog == NULL)
         return NULL;
-    catalog->folder = folder;
-    catalog->copies = copies;
-    catalog->host = host;
+    catalog->images = images;
+    catalog->folders = strdup(path_list);
+    catalog->by_name = map_create(64);
+    catalog->collections = map_create(16);
     catalog->view = (struct plugin_catalog){
         .user = catalog,
         .find = find_schema,
         .find_credential = find_credential,
         .nth_name = nth_name,
     };
-    return list_folder(catalog) ? TAKE(catalog) : NULL;
+    if (catalog->folders == NULL || catalog->by_name == NULL || catalog->collections == NULL)
+        return NULL;
+    return list_folders(catalog) ? TAKE(catalog) : NULL;
 }
 
 void catalog_destroy(struct catalog *catalog)
@@ -168,11 +224,14 @@ void catalog_destroy(struct catalog *catalog)
     if (catalog == NULL)
         return;
     for (size_t i = 0; i < catalog->count; i++) {
-        image_close(catalog->entries[i].image);
+        images_release(catalog->images, catalog->entries[i].image);
         free(catalog->entries[i].credentials);
         free(catalog->entries[i].name);
     }
+    map_destroy(catalog->by_name);
+    map_destroy(catalog->collections);
     free(catalog->entries);
+    free(catalog->folders);
     free(catalog);
 }
 
@@ -186,14 +245,42 @@ const char *catalog_name(const struct catalog *catalog, size_t index)
     return index < catalog->count ? catalog->entries[index].name : NULL;
 }
 
+struct image *catalog_find_image(struct catalog *catalog, struct span name,
+                                 struct image_refusal *out_refusal)
+{
+    const struct entry *entry = find_loaded(catalog, name);
+    if (is_usable(entry))
+        return entry->image;
+    if (entry == NULL)
+        (void)snprintf(out_refusal->text, sizeof(out_refusal->text), "no plugin '%.*s' in %s",
+                       SPAN_ARG(span_first(name, 64)), catalog->folders);
+    else
+        *out_refusal = entry->refusal;
+    return NULL;
+}
+
 const struct image *catalog_image(struct catalog *catalog, struct span name,
                                   struct image_refusal *out_refusal)
 {
-    const struct entry *entry = find_loaded(catalog, name);
-    if (entry == NULL)
-        (void)snprintf(out_refusal->text, sizeof(out_refusal->text), "no plugin '%.*s' in %s",
-                       SPAN_ARG(name), catalog->folder);
-    else if (entry->image == NULL)
-        *out_refusal = entry->refusal;
-    return entry == NULL ? NULL : entry->image;
+    return catalog_find_image(catalog, name, out_refusal);
+}
+
+bool idle_plugins_open(struct idle_plugins *out, const char *path_list, const char *copies)
+{
+    *out = (struct idle_plugins){.shared = shared_create(IDLE_SHARED_SIZE, 1)};
+    if (out->shared != NULL)
+        out->host = plugin_host_create(NULL, out->shared, 0);
+    if (out->host != NULL)
+        out->images = images_create(out->host, copies);
+    if (out->images != NULL)
+        out->catalog = catalog_create(path_list, out->images);
+    return out->catalog != NULL;
+}
+
+void idle_plugins_close(struct idle_plugins *plugins)
+{
+    catalog_destroy(plugins->catalog);
+    images_destroy(plugins->images);
+    plugin_host_destroy(plugins->host);
+    shared_destroy(plugins->shared);
 }

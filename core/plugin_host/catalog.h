@@ -1,28 +1,46 @@
-/* The plugins of a folder, loaded when the configuration first names them: what config asks to know
- * field tables and credential kinds. A plugin the configuration does not name is not loaded, unless an
- * unknown collection has to be traced to its owner. */
+/* The plugins of some folders, loaded when the configuration first names them: what config asks to
+ * know field tables and credential kinds. A plugin the configuration does not name is not loaded,
+ * unless an unknown collection has to be traced to its owner. One for each generation: it holds the
+ * images the generation runs. */
 #ifndef WEIR_PLUGIN_HOST_CATALOG_H
 #define WEIR_PLUGIN_HOST_CATALOG_H
 
 #include "config/build.h"
-#include "plugin_host/image.h"
+#include "plugin_host/images.h"
 
 struct catalog;
 
-/* Plugins are FOLDER/NAME.so; their private copies go to `copies`. Borrows all three. A folder that
- * cannot be read is an empty one: asking for a plugin then says so. NULL without memory. */
-WEIR_MUST_USE struct catalog *catalog_create(const char *folder, const char *copies,
-                                             const weir_host *host);
-void catalog_destroy(struct catalog *catalog); /* unloads every image */
+/* Plugins are FOLDER/NAME.so for the folders of `path_list` ("/a:/b", copied); where two have the
+ * same name the first wins. `images` is borrowed. A folder that cannot be read is an empty one:
+ * asking for a plugin then says so. NULL without memory. */
+WEIR_MUST_USE struct catalog *catalog_create(const char *path_list, struct images *images);
+void catalog_destroy(struct catalog *catalog); /* releases every image */
 AUTO_DEFINE(struct catalog, catalog_destroy)
 
 /* The view config_build() asks; lives as long as the catalog. */
 const struct plugin_catalog *catalog_view(const struct catalog *catalog);
 
-/* Names in the folder, sorted; NULL past the end. */
+/* Names in the folders, sorted; NULL past the end. */
 const char *catalog_name(const struct catalog *catalog, size_t index);
-/* Load (once) and hand out; NULL: refused, and the reason is in `out_refusal`. */
+/* Load (once) and hand out; NULL: refused, and the reason is in `out_refusal`. The image is the
+ * catalog's. */
+struct image *catalog_find_image(struct catalog *catalog, struct span name,
+                                 struct image_refusal *out_refusal);
+/* The same, to look at. */
 const struct image *catalog_image(struct catalog *catalog, struct span name,
                                   struct image_refusal *out_refusal);
+
+/* All it takes to look at plugins and to check configurations, with memory of its own, no loop and
+ * no traffic: `weir check`, `weir plugin`, tests. */
+struct idle_plugins {
+    struct shared *shared;
+    struct plugin_host *host;
+    struct images *images;
+    struct catalog *catalog;
+};
+/* False without memory; close it in either case. */
+WEIR_MUST_USE bool idle_plugins_open(struct idle_plugins *out, const char *path_list,
+                                     const char *copies);
+void idle_plugins_close(struct idle_plugins *plugins);
 
 #endif

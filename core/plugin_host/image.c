@@ -1,11 +1,5 @@
 #include "plugin_host/image.h"
 
-#include "base/arena.h"
-#include "base/buf.h"
-#include "base/digest.h"
-#include "base/text.h"
-#include "plugin_host/elf_lint.h"
-
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,10 +9,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/text.h"
+#include "plugin_host/elf_lint.h"
+
 enum { FILE_LIMIT = 64 * 1024 * 1024, MAX_ROWS = 4096 };
 
 struct image {
-    void *handle; /* of dlopen */
+    void *handle;        /* of dlopen */
     struct arena *arena; /* the tables below */
     weir_plugin plugin;
     char hash[IMAGE_HASH_TEXT];
@@ -42,12 +42,19 @@ static enum weir_err refuse(struct load *load, enum weir_err err, const char *fo
     va_start(args, format);
     (void)vsnprintf(reason, sizeof(reason), format, args);
     va_end(args);
-    (void)snprintf(load->refusal->text, sizeof(load->refusal->text), "plugin '%.63s': %s", load->name,
-                   reason);
+    (void)snprintf(load->refusal->text, sizeof(load->refusal->text), "plugin '%.63s': %s",
+                   load->name, reason);
     return err;
 }
 
 /* ---- the private copy */
+
+void image_hash_bytes(struct span bytes, char out[IMAGE_HASH_TEXT])
+{
+    unsigned char digest[DIGEST_SHA256];
+    digest_sha256(digest, bytes);
+    text_hex(out, digest, sizeof(digest));
+}
 
 static enum weir_err write_all(int fd, struct span bytes)
 {
@@ -62,7 +69,8 @@ static enum weir_err write_all(int fd, struct span bytes)
     return WEIR_OK;
 }
 
-/* Written beside and renamed: a copy is whole or not there, even when two workers make it at once. */
+/* Written beside and renamed: a copy is whole or not there, even when two workers make it at once.
+ */
 static enum weir_err write_copy(const char *path, struct span bytes)
 {
     char beside[4096 + 8];
@@ -83,9 +91,7 @@ static enum weir_err write_copy(const char *path, struct span bytes)
 
 static enum weir_err make_copy(struct load *load, struct span bytes)
 {
-    unsigned char digest[DIGEST_SHA256];
-    digest_sha256(digest, bytes);
-    text_hex(load->image->hash, digest, sizeof(digest));
+    image_hash_bytes(bytes, load->image->hash);
     int size = snprintf(load->path, sizeof(load->path), "%s/%s.%.*s.so", load->copies, load->name,
                         IMAGE_HASH_TEXT, load->image->hash);
     if (size < 0 || (size_t)size >= sizeof(load->path))
@@ -105,8 +111,8 @@ static enum weir_err check_file(struct load *load, struct span bytes)
     if (elf_lint(bytes, &facts, why, sizeof(why)) != WEIR_OK)
         return refuse(load, WEIR_ERR_INVALID, "%s: %s", load->source, why);
     if (!span_equal(facts.name, span_text(load->name)))
-        return refuse(load, WEIR_ERR_INVALID, "%s: field 'name': have '%.*s', want '%s'", load->source,
-                      SPAN_ARG(facts.name), load->name);
+        return refuse(load, WEIR_ERR_INVALID, "%s: field 'name': have '%.*s', want '%s'",
+                      load->source, SPAN_ARG(facts.name), load->name);
     if (facts.major != load->host->major)
         return refuse(load, WEIR_ERR_INVALID, "%s: field 'major': have %u, want %u", load->source,
                       facts.major, load->host->major);
@@ -125,14 +131,15 @@ static bool is_zero(const unsigned char *bytes, size_t size)
 }
 
 /* Rows of `have` bytes each become rows of `want` bytes. */
-static enum weir_err take_rows(struct load *load, const char *what, const void **rows, uint32_t count,
-                               uint32_t have, uint32_t want)
+static enum weir_err take_rows(struct load *load, const char *what, const void **rows,
+                               uint32_t count, uint32_t have, uint32_t want)
 {
     if (count == 0)
         return WEIR_OK;
     if (*rows == NULL || have == 0 || have > 4096 || count > MAX_ROWS)
-        return refuse(load, WEIR_ERR_INVALID, "field '%s': have %u rows of %u bytes, want at most %d rows",
-                      what, count, have, (int)MAX_ROWS);
+        return refuse(load, WEIR_ERR_INVALID,
+                      "field '%s': have %u rows of %u bytes, want at most %d rows", what, count,
+                      have, (int)MAX_ROWS);
     char *copy = arena_zalloc_array(load->image->arena, count, want);
     if (copy == NULL)
         return refuse(load, WEIR_ERR_NO_MEMORY, "no memory");
@@ -140,7 +147,8 @@ static enum weir_err take_rows(struct load *load, const char *what, const void *
         const unsigned char *row = (const unsigned char *)*rows + (size_t)i * have;
         if (have > want && !is_zero(row + want, have - want))
             return refuse(load, WEIR_ERR_INVALID,
-                          "field '%s': row %u has %u bytes and uses the last, want %u", what, i, have, want);
+                          "field '%s': row %u has %u bytes and uses the last, want %u", what, i,
+                          have, want);
         memcpy(copy + (size_t)i * want, row, have < want ? have : want);
     }
     *rows = copy;
@@ -171,17 +179,23 @@ static enum weir_err negotiate(struct load *load, const weir_plugin *offered)
         return refuse(load, WEIR_ERR_INVALID, "field 'major': have %u, want %u", offered->major,
                       load->host->major);
     if (offered->minor > load->host->minor)
-        return refuse(load, WEIR_ERR_INVALID, "field 'minor': have %u, want at most %u", offered->minor,
-                      load->host->minor);
+        return refuse(load, WEIR_ERR_INVALID, "field 'minor': have %u, want at most %u",
+                      offered->minor, load->host->minor);
     uint32_t want = (uint32_t)sizeof(weir_plugin);
     if (offered->size < 24 || offered->size > 65536)
-        return refuse(load, WEIR_ERR_INVALID, "field 'size': have %u, want 24 to 65536", offered->size);
-    if (offered->size > want && !is_zero((const unsigned char *)offered + want, offered->size - want))
+        return refuse(load, WEIR_ERR_INVALID, "field 'size': have %u, want 24 to 65536",
+                      offered->size);
+    if (offered->size > want &&
+        !is_zero((const unsigned char *)offered + want, offered->size - want))
         return refuse(load, WEIR_ERR_INVALID,
-                      "field 'size': have %u and the tail is used, want at most %u", offered->size, want);
+                      "field 'size': have %u and the tail is used, want at most %u", offered->size,
+                      want);
     memcpy(&load->image->plugin, offered, offered->size < want ? offered->size : want);
     if (load->image->plugin.name == NULL || strcmp(load->image->plugin.name, load->name) != 0)
-        return refuse(load, WEIR_ERR_INVALID, "field 'name': the descriptor and the manifest differ");
+        return refuse(load, WEIR_ERR_INVALID,
+                      "field 'name': the descriptor and the manifest differ");
+    if ((load->image->plugin.capabilities & WEIR_CAP_THREADS) != 0)
+        load->image->pinned = true;
     return take_tables(load);
 }
 
@@ -201,21 +215,20 @@ static enum weir_err open_copy(struct load *load)
     return negotiate(load, enter(load->host));
 }
 
-static enum weir_err load_into(struct load *load)
+enum weir_err image_read(const char *name, const char *source, struct buf *out_bytes,
+                         struct image_refusal *out_refusal)
 {
-    AUTO_BUF file = BUF_INIT;
-    enum weir_err err = buf_read_file(&file, load->source, FILE_LIMIT);
+    struct load load = {.name = name, .refusal = out_refusal};
+    enum weir_err err = buf_read_file(out_bytes, source, FILE_LIMIT);
     if (err != WEIR_OK)
-        return refuse(load, err, "cannot read %s: %s", load->source,
+        return refuse(&load, err, "cannot read %s: %s", source,
                       err == WEIR_ERR_SYSTEM ? strerror(errno) : weir_err_text(err));
-    TRY(check_file(load, buf_view(&file)));
-    TRY(make_copy(load, buf_view(&file)));
-    return open_copy(load);
+    return WEIR_OK;
 }
 
-enum weir_err image_load(const char *name, const char *source, const char *copies,
-                         const weir_host *host, struct image **out_image,
-                         struct image_refusal *out_refusal)
+enum weir_err image_load_bytes(const char *name, const char *source, struct span bytes,
+                               const char *copies, const weir_host *host, struct image **out_image,
+                               struct image_refusal *out_refusal)
 {
     AUTO(image_close) struct image *image = calloc(1, sizeof(*image));
     struct load load = {.name = name, .source = source, .copies = copies, .host = host};
@@ -223,16 +236,27 @@ enum weir_err image_load(const char *name, const char *source, const char *copie
     load.refusal = out_refusal;
     if (image == NULL || (image->arena = arena_create(NULL)) == NULL)
         return refuse(&load, WEIR_ERR_NO_MEMORY, "no memory");
-    TRY(load_into(&load));
+    TRY(check_file(&load, bytes));
+    TRY(make_copy(&load, bytes));
+    TRY(open_copy(&load));
     *out_image = TAKE(image);
     return WEIR_OK;
+}
+
+enum weir_err image_load(const char *name, const char *source, const char *copies,
+                         const weir_host *host, struct image **out_image,
+                         struct image_refusal *out_refusal)
+{
+    AUTO_BUF file = BUF_INIT;
+    TRY(image_read(name, source, &file, out_refusal));
+    return image_load_bytes(name, source, buf_view(&file), copies, host, out_image, out_refusal);
 }
 
 void image_close(struct image *image)
 {
     if (image == NULL)
         return;
-    /* A sanitizer's trace needs the names of an image until the process ends. */
+        /* A sanitizer's trace needs the names of an image until the process ends. */
 #ifndef WEIR_NO_DLCLOSE
     if (image->handle != NULL && !image->pinned)
         (void)dlclose(image->handle);

@@ -1,30 +1,42 @@
 /* An image: one loaded build of a plugin. What is opened is never the file the operator named but a
- * private copy called NAME.<sha256>.so: a file replaced by rename would give the old image again, one
- * that is truncated while mapped would end the process. Same hash, same image. */
+ * private copy called NAME.<sha256>.so: a file replaced by rename would give the old image again,
+ * one that is truncated while mapped would end the process. Same hash, same image. */
 #ifndef WEIR_PLUGIN_HOST_IMAGE_H
 #define WEIR_PLUGIN_HOST_IMAGE_H
 
-#include "base/auto.h"
-#include "base/span.h"
-
 #include <weir/weir.h>
+
+#include "base/buf.h"
+#include "base/span.h"
 
 #define IMAGE_HASH_TEXT 64
 
 struct image;
 
-/* Why a plugin was refused: one line that names the plugin, and where numbers disagree, have and want. */
+/* Why a plugin was refused: one line that names the plugin, and where numbers disagree, have and
+ * want. */
 struct image_refusal {
     char text[512];
 };
 
-/* Load the plugin `name` from `source` through a copy in the folder `copies`, and negotiate with the
- * offered host table (it must outlive the image). INVALID: refused, see `out_refusal`; SYSTEM: a file
- * could not be read or written, said there too. Runs the plugin's constructors and entry. [worker] */
+/* Load the plugin `name` from `source` through a copy in the folder `copies`, and negotiate with
+ * the offered host table (it must outlive the image). INVALID: refused, see `out_refusal`; SYSTEM:
+ * a file could not be read or written, said there too. Runs the plugin's constructors and entry.
+ * [worker] */
 WEIR_MUST_USE enum weir_err image_load(const char *name, const char *source, const char *copies,
                                        const weir_host *host, struct image **out_image,
                                        struct image_refusal *out_refusal);
-/* Unloads unless the image is pinned; NULL is fine. Nothing of the plugin may be in use any more. */
+/* The same in two steps: read the file (what it hashes to says whether it is loaded already), then
+ * load these bytes. Nothing of the plugin runs before they passed elf_lint(). */
+WEIR_MUST_USE enum weir_err image_read(const char *name, const char *source, struct buf *out_bytes,
+                                       struct image_refusal *out_refusal);
+void image_hash_bytes(struct span bytes, char out[IMAGE_HASH_TEXT]);
+WEIR_MUST_USE enum weir_err image_load_bytes(const char *name, const char *source,
+                                             struct span bytes, const char *copies,
+                                             const weir_host *host, struct image **out_image,
+                                             struct image_refusal *out_refusal);
+/* Unloads unless the image is pinned; NULL is fine. Nothing of the plugin may be in use any more.
+ */
 void image_close(struct image *image);
 AUTO_DEFINE(struct image, image_close)
 
@@ -33,6 +45,7 @@ AUTO_DEFINE(struct image, image_close)
 const weir_plugin *image_plugin(const struct image *image);
 /* IMAGE_HASH_TEXT hex digits of the build. */
 struct span image_hash(const struct image *image);
+/* Never unloaded: the linker would not, or threads of the plugin may still run in it. */
 bool image_is_pinned(const struct image *image);
 
 #endif

@@ -1,0 +1,194 @@
+/* Dictionaries and metrics: what is opened once in a process is the same handle for all policies
+ * and generations, so opening costs nothing at the next reload. */
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "plugin_host/calls.h"
+#include "plugin_host/dict.h"
+#include "plugin_host/metrics.h"
+#include "plugin_host/policies.h"
+
+enum { HANDLES_MAX = 4096, WHY_SIZE = 256 };
+
+struct opened {
+    void *handle;         /* weir_dict or weir_metric */
+    struct opened *older; /* opened with another shape before: its policies may still run */
+    uint32_t shape[3];    /* of a dictionary: layout, entries, value size */
+    uint32_t depth;       /* older ones */
+    size_t key_size;
+    char key[];
+};
+
+/* False: not kept, the caller closes it again. */
+static bool keep_opened(struct map *map, const struct buf *key, void *handle,
+                        const uint32_t shape[3])
+{
+    struct opened *older = map_find(map, buf_view(key));
+    uint32_t depth = older == NULL ? 0 : older->depth + 1;
+    if (map_count(map) >= HANDLES_MAX || depth >= HANDLES_MAX)
+        return false;
+    struct opened *opened = malloc(sizeof(*opened) + key->size);
+    if (opened == NULL)
+        return false;
+    *opened = (struct opened){.handle = handle, .depth = depth, .key_size = key->size};
+    if (shape != NULL)
+        memcpy(opened->shape, shape, sizeof(opened->shape));
+    memcpy(opened->key, key->data, key->size);
+    /* A replaced record stays on as `older`: the map goes on borrowing its key. */
+    if (map_set(map, span_of(opened->key, opened->key_size), opened) == WEIR_OK) {
+        opened->older = older;
+        return true;
+    }
+    free(opened);
+    return false;
+}
+
+static void free_opened(struct map *map, bool is_dict)
+{
+    size_t cursor = 0;
+    struct span key;
+    void *value;
+    while (map != NULL && map_next(map, &cursor, &key, &value)) {
+        for (struct opened *opened = value, *older; opened != NULL; opened = older) {
+            older = opened->older;
+            if (is_dict)
+                dict_close(opened->handle);
+            else
+                metric_close(opened->handle);
+            free(opened);
+        }
+    }
+    map_destroy(map);
+}
+
+void host_handles_free(struct plugin_host *host)
+{
+    free_opened(host->dicts, true);
+    free_opened(host->metrics, false);
+}
+
+/* Lengths go before the texts, so that no two lists of them look alike. */
+static void add_text(struct buf *key, struct span text)
+{
+    buf_append(key, &text.size, sizeof(text.size));
+    buf_span(key, text);
+}
+
+/* ---- dictionaries */
+
+/* The newest handle alone is used again: opening another shape emptied the older ones. */
+static weir_dict *find_dict(const struct map *map, const struct buf *key, const uint32_t shape[3])
+{
+    const struct opened *opened = key->failed ? NULL : map_find(map, buf_view(key));
+    return opened == NULL || memcmp(opened->shape, shape, sizeof(opened->shape)) != 0
+               ? NULL
+               : opened->handle;
+}
+
+weir_dict *call_dict_open(weir_error *error, const void *self, weir_str name, uint32_t layout,
+                          uint32_t entries, uint32_t value_size)
+{
+    const struct running_policy *policy = policy_of_self(self);
+    struct plugin_host *host = policy->policies->host;
+    char why[WHY_SIZE] = "no memory";
+    uint32_t shape[3] = {layout, entries, value_size};
+    AUTO_BUF key = BUF_INIT;
+    add_text(&key, policy->policy->name);
+    add_text(&key, span_of_str(name));
+    weir_dict *dict = find_dict(host->dicts, &key, shape);
+    if (dict != NULL)
+        return dict;
+    if (host->shared == NULL) {
+        call_error_at(error, NULL, "there is no shared memory");
+        return NULL;
+    }
+    if (!key.failed)
+        dict = dict_open(host->shared, policy->policy->name, span_of_str(name), layout, entries,
+                         value_size, why, sizeof(why));
+    if (dict != NULL && keep_opened(host->dicts, &key, dict, shape))
+        return dict;
+    if (dict != NULL)
+        dict_close(dict);
+    call_error_at(error, NULL, "dictionary '%.*s': %s", SPAN_ARG(span_first(span_of_str(name), 64)),
+                  dict == NULL ? why : "too many are open");
+    return NULL;
+}
+
+weir_status call_dict_get(weir_dict *dict, weir_str key, void *out_value, size_t size)
+{
+    return dict == NULL ? WEIR_GONE : dict_get(dict, key, out_value, size);
+}
+
+weir_status call_dict_set(weir_dict *dict, weir_str key, const void *value, size_t size,
+                          int64_t ttl_ms)
+{
+    return dict == NULL ? WEIR_GONE : dict_set(dict, key, value, size, ttl_ms);
+}
+
+weir_status call_dict_remove(weir_dict *dict, weir_str key)
+{
+    return dict == NULL ? WEIR_GONE : dict_remove(dict, key);
+}
+
+weir_status call_dict_add(weir_dict *dict, weir_str key, int64_t delta, int64_t ttl_ms,
+                          int64_t *out_value)
+{
+    return dict == NULL ? WEIR_GONE : dict_add(dict, key, delta, ttl_ms, out_value);
+}
+
+weir_status call_dict_swap(weir_dict *dict, weir_str key, int64_t expected, int64_t value)
+{
+    return dict == NULL ? WEIR_GONE : dict_swap(dict, key, expected, value);
+}
+
+weir_status call_dict_take(weir_dict *dict, weir_take *counters, size_t count)
+{
+    return dict == NULL ? WEIR_GONE : dict_take(dict, counters, count);
+}
+
+/* ---- metrics */
+
+weir_metric *call_metric_open(weir_error *error, const void *self, uint32_t kind, weir_str name,
+                              weir_str help, const char *const *labels, const double *buckets,
+                              size_t bucket_count)
+{
+    struct plugin_host *host = policies_of_self(self)->host;
+    char why[WHY_SIZE] = "no memory";
+    AUTO_BUF key = BUF_INIT;
+    add_text(&key, span_of_str(name));
+    buf_append(&key, &kind, sizeof(kind));
+    for (size_t i = 0; labels != NULL && labels[i] != NULL && i <= METRIC_LABELS_MAX; i++)
+        add_text(&key, span_text(labels[i]));
+    if (buckets != NULL && bucket_count <= METRIC_BUCKETS_MAX)
+        add_text(&key, span_of((const char *)buckets, bucket_count * sizeof(buckets[0])));
+    const struct opened *opened = key.failed ? NULL : map_find(host->metrics, buf_view(&key));
+    if (opened != NULL && bucket_count <= METRIC_BUCKETS_MAX)
+        return opened->handle;
+    if (host->shared == NULL) {
+        call_error_at(error, NULL, "there is no shared memory");
+        return NULL;
+    }
+    weir_metric *metric = NULL;
+    if (!key.failed)
+        metric = metric_open(host->shared, host->worker, kind, span_of_str(name), span_of_str(help),
+                             labels, buckets, bucket_count, why, sizeof(why));
+    if (metric != NULL && keep_opened(host->metrics, &key, metric, NULL))
+        return metric;
+    if (metric != NULL)
+        metric_close(metric);
+    call_error_at(error, NULL, "metric '%.*s': %s", SPAN_ARG(span_first(span_of_str(name), 64)),
+                  metric == NULL ? why : "too many are open");
+    return NULL;
+}
+
+void call_metric_add(weir_metric *metric, const weir_str *label_values, double amount)
+{
+    if (metric != NULL)
+        metric_add(metric, label_values, amount);
+}
+
+void call_metric_set(weir_metric *metric, const weir_str *label_values, double value)
+{
+    if (metric != NULL)
+        metric_set(metric, label_values, value);
+}

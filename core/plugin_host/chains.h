@@ -1,0 +1,110 @@
+/* Which policies run for a request, compiled when a generation is built. Of every plugin at most
+ * one policy runs: the one with the most specific scope (Kong's eight). For each phase there is one
+ * contiguous array with only those that hook it. Routes with the same policies share a set. */
+#ifndef WEIR_PLUGIN_HOST_CHAINS_H
+#define WEIR_PLUGIN_HOST_CHAINS_H
+
+#include <weir/weir.h>
+
+#include "base/auto.h"
+#include "config/entities.h"
+#include "plugin_host/catalog.h"
+
+struct plugin_host;
+struct policies;
+struct problems;
+
+enum phase {
+    PHASE_REWRITE,
+    PHASE_ACCESS,
+    PHASE_REQUEST_BODY,
+    PHASE_UPSTREAM,
+    PHASE_RESPONSE_HEADERS,
+    PHASE_RESPONSE_BODY,
+    PHASE_LOG,
+    PHASE_COUNT,
+};
+const char *phase_name(enum phase phase); /* "access" */
+
+/* One configured policy as the host runs it; found from its `self` by policy_of_self(). */
+struct running_policy {
+    const struct policy *policy;
+    const weir_plugin *plugin; /* of the image; its functions may be NULL */
+    struct image *image;
+    struct policies *policies;
+    bool fails_open; /* on_error: open */
+    bool started;
+    uint32_t index; /* within the generation */
+    /* Counters of this worker, shown by metrics. */
+    uint64_t calls, fails;
+};
+
+struct chain_entry {
+    union {
+        weir_hook *hook;           /* REWRITE, ACCESS, UPSTREAM, RESPONSE_HEADERS */
+        weir_body_hook *body_hook; /* REQUEST_BODY, RESPONSE_BODY */
+        void (*log_hook)(weir_request *request, void *self, void *context);
+    } run;
+    void *self;
+    struct running_policy *policy;
+    uint16_t slot; /* of its context, and its rank among the members of the set */
+};
+
+struct chain {
+    const struct chain_entry *entries;
+    uint16_t count;
+};
+
+struct chain_set {
+    struct chain phases[PHASE_COUNT]; /* PHASE_REWRITE only in the global set */
+    uint8_t body_need[2];  /* by enum direction: the most any member needs, WEIR_BODY_… */
+    uint16_t member_count; /* policies, highest priority first */
+    struct running_policy *const *members;
+    uint32_t context_bytes; /* of all members, each rounded up to 16 */
+};
+
+/* Make the policies of a configuration: for each enabled one find the image, run configure(), then
+ * compile the chains and index credentials. Errors become problems at the policy's place in the
+ * file (WEIR_ERR_CONFIG); an `optional` policy whose plugin is missing is left out with a warning.
+ * Everything lies in `arena`. `catalog` is the one the configuration was built with. */
+WEIR_MUST_USE enum weir_err policies_build(struct arena *arena, struct plugin_host *host,
+                                           const struct config *config, struct catalog *catalog,
+                                           struct problems *problems,
+                                           struct policies **out_policies);
+/* start() of every policy; the first that refuses stops those already started. `why` says which. */
+WEIR_MUST_USE enum weir_err policies_start(struct policies *policies, char *why, size_t why_size);
+/* stop() of those that were started, their timers and watches end; what lies outside the arena is
+ * freed, so every build needs it, started or not. Twice is fine, and so is NULL. Then the images
+ * can go. No request may use the policies any more. */
+void policies_stop(struct policies *policies);
+
+/* What runs when no route is known: global policies only. Never NULL. */
+const struct chain_set *policies_global(const struct policies *policies);
+/* Of a route. Whether a request came over TLS makes no difference: the `protocols` of a policy only
+ * keep those of streams out. Never NULL. */
+const struct chain_set *policies_route(const struct policies *policies, const struct route *route);
+/* The set to go on with once `consumer` is known at member `rank` of `set`: members up to it stay,
+ * later ones are chosen again with the consumer's scopes. `set` itself when nothing changes. Made
+ * once and cached, the cache is bounded; `arena` takes those beyond. NULL without memory. */
+const struct chain_set *policies_consumer(struct policies *policies, const struct chain_set *set,
+                                          const struct route *route,
+                                          const struct consumer *consumer, uint16_t rank,
+                                          struct arena *arena);
+
+/* `kind` counts within the plugin of the policy. One hash probe and a compare in constant time;
+ * NULL: none, or its ttl has ended. */
+const struct credential *policies_credential(const struct running_policy *policy, uint32_t kind,
+                                             struct span key);
+const struct config *policies_config(const struct policies *policies);
+size_t policies_count(const struct policies *policies);
+const struct running_policy *policies_at(const struct policies *policies, size_t index);
+
+/* The host's record in front of a policy's struct (config/entities.h: POLICY_PREFIX). */
+static inline struct running_policy *policy_of_self(const void *self)
+{
+    struct running_policy *policy;
+    memcpy(&policy, (const char *)self - sizeof(policy), sizeof(policy));
+    return policy;
+}
+
+#endif

@@ -1,0 +1,58 @@
+/* The host table's home in a process that runs plugin code: a worker, the probe child, `weir
+ * check`, the test kit. Holds what all images share: interned header names, parked work, shared
+ * memory, and the services the process lends. One per process. */
+#ifndef WEIR_PLUGIN_HOST_HOST_H
+#define WEIR_PLUGIN_HOST_HOST_H
+
+#include <weir/weir.h>
+
+#include "base/auto.h"
+#include "base/span.h"
+#include "plugin_host/shared.h"
+
+struct image;
+struct plugin_host;
+
+/* What the process lends: its loop, or the test kit's virtual time. With a NULL member the call
+ * that needs it answers that there is none (as in `weir check`). Callbacks come from the loop,
+ * never from inside the call. */
+struct host_services {
+    void *user;
+    void *(*timer_start)(void *user, uint32_t delay_ms, uint32_t repeat_ms, void (*fire)(void *arg),
+                         void *arg);
+    void (*timer_stop)(void *user, void *timer);
+    void *(*io_add)(void *user, int fd, uint32_t events, /* WEIR_IO_… */
+                    void (*ready)(void *arg, uint32_t events), void *arg);
+    void (*io_set)(void *user, void *io, uint32_t events);
+    void (*io_remove)(void *user, void *io);
+    /* Have plugin_host_turn() called from the loop soon. [any thread] */
+    void (*turn_soon)(void *user);
+};
+
+/* `services` and `shared` are borrowed and must outlive it; `services` may be NULL. `worker` is the
+ * slot in shared memory whose cells and blame record this process writes. */
+WEIR_MUST_USE struct plugin_host *plugin_host_create(const struct host_services *services,
+                                                     struct shared *shared, uint32_t worker);
+void plugin_host_destroy(struct plugin_host *host);
+AUTO_DEFINE(struct plugin_host, plugin_host_destroy)
+
+/* Run what is due: wakes of parked work. From the loop, never from a hook. */
+void plugin_host_turn(struct plugin_host *host);
+
+/* A table for one plugin, with refusing stubs in the slots of capabilities it did not declare (set
+ * by plugin_table_grant once the descriptor is known). Lives until plugin_table_destroy(). */
+WEIR_MUST_USE weir_host *plugin_table_create(struct plugin_host *host, struct span plugin_name);
+void plugin_table_grant(weir_host *table, uint64_t capabilities);
+void plugin_table_destroy(weir_host *table);
+
+struct shared *plugin_host_shared(const struct plugin_host *host);
+uint32_t plugin_host_worker(const struct plugin_host *host);
+
+/* Lower-case name of an interned header id at or above HTTP_HEADER_COUNT; absent when unknown. */
+struct span plugin_host_header_name(const struct plugin_host *host, weir_header_id id);
+
+/* Where log lines of policies go beside the log, for tests; NULL: nowhere. */
+void plugin_host_watch_log(struct plugin_host *host,
+                           void (*line)(void *user, uint32_t level, struct span text), void *user);
+
+#endif

@@ -1,0 +1,50 @@
+/* What the files of core/plugin_host share about the process's host: never included outside the
+ * room. Next: table.h (from a table to here), policies.h (from a policy's `self` to here). */
+#ifndef WEIR_PLUGIN_HOST_HOST_INTERNAL_H
+#define WEIR_PLUGIN_HOST_HOST_INTERNAL_H
+
+#include "base/map.h"
+#include "plugin_host/host.h"
+
+struct parks;
+
+enum {
+    HOST_NAMES_MAX = 4096,    /* interned header names beside the well-known ones */
+    HOST_NAME_BYTES_MAX = 256 /* of one of them */
+};
+
+/* Names get the ids from HTTP_HEADER_COUNT on and keep them as long as the process. */
+struct header_names {
+    struct map *by_name; /* -> struct span * in `items` */
+    struct span *items;  /* HOST_NAMES_MAX of them, lower case, each from malloc() */
+    uint32_t count;
+};
+
+struct plugin_host {
+    struct host_services services; /* a copy: all NULL without any */
+    struct shared *shared;         /* borrowed; NULL: calls that need it refuse */
+    uint32_t worker;
+    struct parks *parks; /* ours */
+    struct header_names names;
+    struct map *dicts;   /* open handles by owner, name and shape: see calls_shared.c */
+    struct map *metrics; /* open handles by name, kind, labels and buckets */
+    void (*log_line)(void *user, uint32_t level, struct span text);
+    void *log_user;
+};
+
+static inline const struct host_services *host_services(const struct plugin_host *host)
+{
+    return &host->services;
+}
+static inline struct parks *host_parks(const struct plugin_host *host)
+{
+    return host->parks;
+}
+
+/* calls_process.c: id of an interned name, 0 when it is none or the table is full. */
+weir_header_id host_intern(struct plugin_host *host, struct span name);
+void host_names_free(struct plugin_host *host);
+/* calls_shared.c: closes what was opened for policies of this process. */
+void host_handles_free(struct plugin_host *host);
+
+#endif

@@ -1,0 +1,173 @@
+#include "plugin_host/images.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "plugin_host/elf_lint.h"
+
+/* Images that stay mapped cost memory and TLS room for as long as the process lives. */
+enum { PINNED_MAX = 64, KEY_MAX = 64 + 1 + IMAGE_HASH_TEXT };
+
+struct counted {
+    struct image *image;
+    weir_host *table; /* ours, lives as long as the image */
+    size_t uses;
+    size_t key_size;
+    char key[KEY_MAX]; /* name, "/", hash */
+};
+
+struct images {
+    struct plugin_host *host;
+    const char *copies;
+    struct map *by_key;   /* -> struct counted */
+    struct map *by_image; /* the bytes of its pointer -> struct counted */
+    size_t pinned;
+};
+
+struct images *images_create(struct plugin_host *host, const char *copies)
+{
+    AUTO(images_destroy) struct images *images = calloc(1, sizeof(*images));
+    if (images == NULL)
+        return NULL;
+    images->host = host;
+    images->copies = copies;
+    images->by_key = map_create(16);
+    images->by_image = map_create(16);
+    return images->by_key == NULL || images->by_image == NULL ? NULL : TAKE(images);
+}
+
+static struct span key_of(const struct counted *counted)
+{
+    return span_of(counted->key, counted->key_size);
+}
+
+/* The key is the pointer that lies in the record itself. */
+static struct span address_of(struct image *const *image)
+{
+    return span_of((const char *)image, sizeof(*image));
+}
+
+static void close_counted(struct counted *counted)
+{
+    image_close(counted->image);
+    plugin_table_destroy(counted->table); /* the image's code might have used it until here */
+    free(counted);
+}
+
+static void close_counted_at(struct counted **slot)
+{
+    if (*slot != NULL)
+        close_counted(*slot);
+}
+
+void images_destroy(struct images *images)
+{
+    if (images == NULL)
+        return;
+    size_t cursor = 0;
+    struct span key;
+    void *value;
+    while (images->by_key != NULL && map_next(images->by_key, &cursor, &key, &value)) {
+        struct counted *counted = value;
+        CHECK_THAT(counted->uses == 0);
+        close_counted(counted);
+    }
+    map_destroy(images->by_key);
+    map_destroy(images->by_image);
+    free(images);
+}
+
+static enum weir_err remember(struct images *images, struct counted *counted)
+{
+    TRY(map_add(images->by_key, key_of(counted), counted));
+    enum weir_err err = map_add(images->by_image, address_of(&counted->image), counted);
+    if (err != WEIR_OK)
+        (void)map_remove(images->by_key, key_of(counted));
+    return err;
+}
+
+static enum weir_err load_new(struct images *images, const char *name, const char *source,
+                              struct span bytes, struct counted *counted,
+                              struct image_refusal *out_refusal)
+{
+    struct elf_facts facts;
+    char why[256];
+    if (images->pinned >= PINNED_MAX && elf_lint(bytes, &facts, why, sizeof(why)) == WEIR_OK &&
+        elf_is_pinned(&facts)) {
+        (void)snprintf(
+            out_refusal->text, sizeof(out_refusal->text),
+            "plugin '%.63s': %s cannot be unloaded and %d such images are loaded already", name,
+            source, (int)PINNED_MAX);
+        return WEIR_ERR_LIMIT;
+    }
+    counted->table = plugin_table_create(images->host, span_text(name));
+    if (counted->table == NULL) {
+        (void)snprintf(out_refusal->text, sizeof(out_refusal->text), "plugin '%.63s': no memory",
+                       name);
+        return WEIR_ERR_NO_MEMORY;
+    }
+    TRY(image_load_bytes(name, source, bytes, images->copies, counted->table, &counted->image,
+                         out_refusal));
+    plugin_table_grant(counted->table, image_plugin(counted->image)->capabilities);
+    return WEIR_OK;
+}
+
+enum weir_err images_acquire(struct images *images, const char *name, const char *source,
+                             struct image **out_image, struct image_refusal *out_refusal)
+{
+    AUTO_BUF file = BUF_INIT;
+    TRY(image_read(name, source, &file, out_refusal));
+    AUTO(close_counted) struct counted *made = calloc(1, sizeof(*made));
+    if (made == NULL || strlen(name) > KEY_MAX - IMAGE_HASH_TEXT - 1) {
+        (void)snprintf(out_refusal->text, sizeof(out_refusal->text), "plugin '%.63s': %s", name,
+                       made == NULL ? "no memory" : "the name is too long");
+        return made == NULL ? WEIR_ERR_NO_MEMORY : WEIR_ERR_INVALID;
+    }
+    char hash[IMAGE_HASH_TEXT];
+    image_hash_bytes(buf_view(&file), hash);
+    size_t name_size = strlen(name);
+    memcpy(made->key, name, name_size);
+    made->key[name_size] = '/';
+    memcpy(made->key + name_size + 1, hash, sizeof(hash));
+    made->key_size = name_size + 1 + sizeof(hash);
+    struct counted *counted = map_find(images->by_key, key_of(made));
+    if (counted == NULL) {
+        TRY(load_new(images, name, source, buf_view(&file), made, out_refusal));
+        if (remember(images, made) != WEIR_OK) {
+            (void)snprintf(out_refusal->text, sizeof(out_refusal->text),
+                           "plugin '%.63s': no memory", name);
+            return WEIR_ERR_NO_MEMORY;
+        }
+        counted = TAKE(made);
+        images->pinned += image_is_pinned(counted->image);
+    }
+    counted->uses++;
+    *out_image = counted->image;
+    return WEIR_OK;
+}
+
+void images_release(struct images *images, struct image *image)
+{
+    if (image == NULL)
+        return;
+    struct counted *counted = map_find(images->by_image, address_of(&image));
+    CHECK_THAT(counted != NULL && counted->uses > 0);
+    counted->uses--;
+    /* What stays mapped keeps its table, and is used again when the same build comes back. */
+    if (counted->uses > 0 || image_is_pinned(image))
+        return;
+    (void)map_remove(images->by_key, key_of(counted));
+    (void)map_remove(images->by_image, address_of(&counted->image));
+    close_counted(counted);
+}
+
+size_t images_count(const struct images *images)
+{
+    return map_count(images->by_key);
+}
+
+size_t images_pinned(const struct images *images)
+{
+    return images->pinned;
+}

@@ -1,0 +1,28 @@
+/* Metric families in shared memory. Each worker adds to cells of its own with plain stores; a
+ * scrape sums them and stalls nobody. A replacement worker goes on with the cells of the dead one.
+ * [worker] */
+#ifndef WEIR_PLUGIN_HOST_METRICS_H
+#define WEIR_PLUGIN_HOST_METRICS_H
+
+#include <weir/weir.h>
+
+#include "base/buf.h"
+#include "plugin_host/shared.h"
+
+enum { METRIC_LABELS_MAX = 8, METRIC_BUCKETS_MAX = 32, METRIC_SERIES_BUDGET = 10000 };
+
+/* weir_metric is the ABI's opaque handle; it belongs to this process. */
+
+/* Open or make a family; the same name with other labels or kind is refused. */
+WEIR_MUST_USE weir_metric *metric_open(struct shared *shared, uint32_t worker, uint32_t kind,
+                                       struct span name, struct span help,
+                                       const char *const *labels, const double *buckets,
+                                       size_t bucket_count, char *why, size_t why_size);
+void metric_close(weir_metric *metric);
+void metric_add(weir_metric *metric, const weir_str *label_values, double amount);
+void metric_set(weir_metric *metric, const weir_str *label_values, double value);
+
+/* All families in the Prometheus text format 0.0.4, sorted by name, without a final blank line. */
+void metrics_render(struct shared *shared, struct buf *out);
+
+#endif

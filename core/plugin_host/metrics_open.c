@@ -1,0 +1,220 @@
+/* Finding or making a metric family, and every reason to refuse one: what Prometheus would not read
+ * must not get into a scrape, where it would spoil all the others. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "plugin_host/metrics.h"
+#include "plugin_host/metrics_internal.h"
+
+struct wanted {
+    uint32_t kind;
+    struct span name, help;
+    const char *const *labels;
+    uint32_t label_count;
+    const double *buckets;
+    size_t bucket_count;
+};
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+static bool is_name(struct span name, bool colons)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        char c = name.data[i];
+        if (!is_letter(c) && !(i > 0 && c >= '0' && c <= '9') && !(colons && c == ':'))
+            return false;
+    }
+    return name.size != 0;
+}
+
+/* Counts them on the way. */
+static const char *refuse_labels(struct wanted *wanted)
+{
+    const char *const *labels = wanted->labels;
+    for (uint32_t i = 0; labels != NULL && labels[i] != NULL; i++) {
+        struct span label = span_text(labels[i]);
+        if (i == METRIC_LABELS_MAX)
+            return "it has more than 8 labels";
+        if (!is_name(label, false) || label.size >= METRIC_LABEL_NAME_SIZE)
+            return "a label's name must match [a-zA-Z_][a-zA-Z0-9_]* and have at most 63 bytes";
+        if (span_starts_with(label, SPAN("__")))
+            return "label names that start with \"__\" are reserved";
+        if (wanted->kind == WEIR_METRIC_HISTOGRAM && span_equal(label, SPAN("le")))
+            return "a histogram has a label \"le\" of its own";
+        for (uint32_t k = 0; k < i; k++)
+            if (span_equal(label, span_text(labels[k])))
+                return "two labels have the same name";
+        wanted->label_count = i + 1;
+    }
+    return NULL;
+}
+
+static const char *refuse_buckets(const struct wanted *wanted)
+{
+    if (wanted->kind != WEIR_METRIC_HISTOGRAM)
+        return wanted->bucket_count == 0 ? NULL : "only a histogram has buckets";
+    if (wanted->bucket_count > METRIC_BUCKETS_MAX)
+        return "it has more than 32 buckets";
+    for (size_t i = 0; i < wanted->bucket_count; i++) {
+        if (!isfinite(wanted->buckets[i]))
+            return "a bucket is not a finite number; +Inf is added by itself";
+        if (i > 0 && wanted->buckets[i] <= wanted->buckets[i - 1])
+            return "its buckets must rise";
+    }
+    return NULL;
+}
+
+static const char *refuse(struct wanted *wanted)
+{
+    if (wanted->kind < WEIR_METRIC_COUNTER || wanted->kind > WEIR_METRIC_HISTOGRAM)
+        return "it is neither counter, gauge nor histogram";
+    if (!is_name(wanted->name, true) || wanted->name.size >= METRIC_NAME_SIZE)
+        return "its name must match [a-zA-Z_:][a-zA-Z0-9_:]* and have at most 127 bytes";
+    const char *wrong = refuse_labels(wanted);
+    return wrong != NULL ? wrong : refuse_buckets(wanted);
+}
+
+static bool has_buckets(const struct family *family, const struct wanted *wanted)
+{
+    if (family->bucket_count != wanted->bucket_count)
+        return false;
+    /* Rising and finite, so equal means neither below nor above. */
+    for (size_t i = 0; i < wanted->bucket_count; i++)
+        if (family->buckets[i] < wanted->buckets[i] || family->buckets[i] > wanted->buckets[i])
+            return false;
+    return true;
+}
+
+static const char *refuse_other(const struct family *family, const struct wanted *wanted)
+{
+    static const char labels[] = "it exists already with other labels";
+    if (family->kind != wanted->kind)
+        return "it exists already with another kind";
+    if (family->label_count != wanted->label_count)
+        return labels;
+    for (uint32_t i = 0; i < wanted->label_count; i++)
+        if (!span_equal(span_text(family->labels[i]), span_text(wanted->labels[i])))
+            return labels;
+    return has_buckets(family, wanted) ? NULL : "it exists already with other buckets";
+}
+
+/* A histogram's samples are called NAME_bucket, NAME_sum and NAME_count. */
+static bool is_sample_of(struct span name, uint32_t histogram_kind, struct span histogram)
+{
+    static const struct span suffixes[] = {{"_bucket", 7}, {"_sum", 4}, {"_count", 6}};
+    if (histogram_kind != WEIR_METRIC_HISTOGRAM || !span_starts_with(name, histogram))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(suffixes); i++)
+        if (span_equal(span_from(name, histogram.size), suffixes[i]))
+            return true;
+    return false;
+}
+
+/* NULL and no reason: there is none yet. */
+static struct family *find(struct shared *shared, const struct wanted *wanted,
+                           const char **out_wrong)
+{
+    for (uint32_t i = 0; i < shared->family_count; i++) {
+        struct family *family = shared_at(shared, shared->families[i]);
+        struct span name = span_text(family->name);
+        if (span_equal(name, wanted->name)) {
+            *out_wrong = refuse_other(family, wanted);
+            return *out_wrong == NULL ? family : NULL;
+        }
+        if (is_sample_of(wanted->name, family->kind, name) ||
+            is_sample_of(name, wanted->kind, wanted->name)) {
+            *out_wrong = "its name is also that of a sample of a histogram";
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+static struct family *allocate(struct shared *shared, const struct wanted *wanted,
+                               const char **out_wrong)
+{
+    if (shared->family_count == SHARED_FAMILIES_MAX) {
+        *out_wrong = "there are 512 already";
+        return NULL;
+    }
+    uint64_t at = shared_alloc(shared, sizeof(struct family), SHARED_LINE);
+    if (at == 0) {
+        *out_wrong = "the shared memory is full";
+        return NULL;
+    }
+    struct family *family = shared_at(shared, at);
+    memcpy(family->name, wanted->name.data, wanted->name.size);
+    struct span help = span_first(wanted->help, METRIC_HELP_SIZE - 1);
+    if (help.size != 0)
+        memcpy(family->help, help.data, help.size);
+    for (uint32_t i = 0; i < wanted->label_count; i++)
+        memcpy(family->labels[i], wanted->labels[i], strlen(wanted->labels[i]));
+    if (wanted->bucket_count != 0)
+        memcpy(family->buckets, wanted->buckets, wanted->bucket_count * sizeof(double));
+    family->kind = wanted->kind;
+    family->label_count = wanted->label_count;
+    family->bucket_count = (uint32_t)wanted->bucket_count;
+    shared_lock_init(&family->lock);
+    shared->families[shared->family_count] = at;
+    __atomic_store_n(&shared->family_count, shared->family_count + 1, __ATOMIC_RELEASE);
+    return family;
+}
+
+static struct family *find_or_make(struct shared *shared, struct wanted *wanted,
+                                   const char **out_wrong)
+{
+    *out_wrong = refuse(wanted);
+    if (*out_wrong != NULL)
+        return NULL;
+    shared_lock_simple(shared, &shared->directory_lock);
+    struct family *family = find(shared, wanted, out_wrong);
+    if (family == NULL && *out_wrong == NULL)
+        family = allocate(shared, wanted, out_wrong);
+    shared_unlock(&shared->directory_lock);
+    return family;
+}
+
+weir_metric *metric_open(struct shared *shared, uint32_t worker, uint32_t kind, struct span name,
+                         struct span help, const char *const *labels, const double *buckets,
+                         size_t bucket_count, char *why, size_t why_size)
+{
+    CHECK(shared, SHARED);
+    CHECK_THAT(worker < shared->workers);
+    struct wanted wanted = {kind, name, help, labels, 0, buckets, bucket_count};
+    const char *wrong = NULL;
+    struct family *family = find_or_make(shared, &wanted, &wrong);
+    weir_metric *metric = family == NULL ? NULL : malloc(sizeof(*metric));
+    if (metric == NULL) {
+        (void)snprintf(why, why_size, "metric \"%.*s\": %s", SPAN_ARG(span_first(name, 127)),
+                       wrong == NULL ? "no memory" : wrong);
+        return NULL;
+    }
+    *metric = (weir_metric){
+        .magic = METRIC_MAGIC,
+        .worker = worker,
+        .kind = kind,
+        .label_count = family->label_count,
+        .cell_count = kind == WEIR_METRIC_HISTOGRAM ? family->bucket_count + 2 : 1,
+        .shared = shared,
+        .area = &shared->areas[worker],
+        .family = family,
+        .buckets = family->buckets,
+    };
+    if (family->label_count == 0)
+        metric_touch(metric);
+    return metric;
+}
+
+void metric_close(weir_metric *metric)
+{
+    if (metric == NULL)
+        return;
+    CHECK(metric, METRIC);
+    metric->magic = 0;
+    free(metric->table);
+    free(metric);
+}

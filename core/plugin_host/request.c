@@ -1,0 +1,161 @@
+/* The beginning and the end of an exchange for the plugin host, and the contexts of its policies:
+ * one block of the arena for each set of policies it passes through. Next: phases.c. */
+#include "plugin_host/request.h"
+
+#include "base/clock.h"
+#include "plugin_host/host_internal.h"
+#include "plugin_host/parks.h"
+#include "plugin_host/phases.h"
+
+#define CONTEXT_ALIGN ((size_t)16)
+
+static size_t round_up(size_t size)
+{
+    return (size + CONTEXT_ALIGN - 1) & ~(CONTEXT_ALIGN - 1);
+}
+
+/* Zero the members from `first` up to, not including, `after`. */
+#define ZERO_MEMBERS(request, first, after)                             \
+    memset((char *)(request) + offsetof(struct weir_request, first), 0, \
+           offsetof(struct weir_request, after) - offsetof(struct weir_request, first))
+
+/* Header tables and attempt records are most of the struct, and whoever fills them writes them
+ * whole: zeroing them would cost more than all the rest of a request without policies. */
+void request_begin(struct weir_request *request, struct plugin_host *host,
+                   const struct request_ops *ops, struct arena *arena, struct policies *policies)
+{
+    memset(request, 0, offsetof(struct weir_request, head.headers));
+    request->host = host;
+    request->ops = ops;
+    request->arena = arena;
+    request->policies = policies;
+    request->head.headers.items = NULL;
+    request->head.headers.count = request->head.headers.capacity = 0;
+    ZERO_MEMBERS(request, path, response.headers);
+    request->response.headers.items = NULL;
+    request->response.headers.count = request->response.headers.capacity = 0;
+    ZERO_MEMBERS(request, has_response, attempts);
+    size_t rest = offsetof(struct weir_request, attempt_count);
+    memset((char *)request + rest, 0, sizeof(*request) - rest);
+}
+
+static void *kept_context(const struct weir_request *request, const struct running_policy *policy)
+{
+    const struct chain_set *set = request->set;
+    if (request->contexts == NULL || set == NULL)
+        return NULL;
+    for (uint16_t i = 0; i < set->member_count; i++)
+        if (set->members[i] == policy)
+            return request->contexts[i];
+    return NULL;
+}
+
+/* The contexts `set` needs, at *out; those that `request` has already are taken over. */
+static enum weir_err make_contexts(struct weir_request *request, const struct chain_set *set,
+                                   void ***out)
+{
+    size_t table = round_up(set->member_count * sizeof(void *));
+    void **contexts = arena_zalloc(request->arena, table);
+    if (contexts == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    size_t fresh = 0;
+    for (uint16_t i = 0; i < set->member_count; i++) {
+        contexts[i] = kept_context(request, set->members[i]);
+        if (contexts[i] == NULL)
+            fresh += round_up(set->members[i]->plugin->context_size);
+    }
+    char *at = fresh == 0 ? NULL : arena_zalloc(request->arena, fresh);
+    if (fresh != 0 && at == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    for (uint16_t i = 0; i < set->member_count; i++) {
+        size_t size = round_up(set->members[i]->plugin->context_size);
+        if (contexts[i] != NULL || size == 0)
+            continue;
+        contexts[i] = at;
+        at += size;
+    }
+    *out = contexts;
+    return WEIR_OK;
+}
+
+enum weir_err request_enter_set(struct weir_request *request, const struct chain_set *set)
+{
+    if (request->set == set)
+        return WEIR_OK;
+    void **contexts = NULL;
+    if (set->context_bytes != 0)
+        TRY(make_contexts(request, set, &contexts));
+    request->contexts = contexts;
+    request->set = set;
+    return WEIR_OK;
+}
+
+enum weir_err request_make_contexts(struct weir_request *request)
+{
+    if (LIKELY(request->contexts != NULL || request->set->context_bytes == 0))
+        return WEIR_OK;
+    return make_contexts(request, request->set, &request->contexts);
+}
+
+/* Most exchanges leave the global set for a route's before any hook has run, so contexts wait for
+ * the first one. */
+enum weir_err request_enter_global(struct weir_request *request)
+{
+    request->set = policies_global(request->policies);
+    request->contexts = NULL;
+    return WEIR_OK;
+}
+
+enum weir_err request_enter_route(struct weir_request *request)
+{
+    return request_enter_set(request, policies_route(request->policies, request->route));
+}
+
+void request_stop_waiting(struct weir_request *request)
+{
+    for (int direction = 0; direction < DIRECTIONS; direction++) {
+        struct walk *walk = &request->walks[direction];
+        CHECK_THAT(!walk->running);
+        walk->waiting = false;
+        if (walk->park != NULL)
+            parks_drop(host_parks(request->host), walk->park);
+    }
+}
+
+void request_end(struct weir_request *request)
+{
+    request_stop_waiting(request);
+    body_free(request);
+    request->set = NULL;
+    request->contexts = NULL;
+}
+
+/* ---- facts as numbers */
+
+static uint64_t end_us(const struct weir_request *request)
+{
+    return request->finished_us != 0 ? request->finished_us : clock_mono_us();
+}
+
+static uint64_t ms_between(uint64_t from_us, uint64_t to_us)
+{
+    return to_us > from_us ? (to_us - from_us) / 1000 : 0;
+}
+
+uint64_t request_gateway_ms(const struct weir_request *request)
+{
+    return ms_between(request->started_us,
+                      request->picked_us != 0 ? request->picked_us : end_us(request));
+}
+
+int64_t request_target_ms(const struct weir_request *request)
+{
+    if (request->picked_us == 0 || request->answered_us == 0)
+        return -1;
+    return (int64_t)ms_between(request->picked_us, request->answered_us);
+}
+
+uint64_t request_total_ms(const struct weir_request *request)
+{
+    return ms_between(request->started_us, end_us(request));
+}

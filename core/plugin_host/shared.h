@@ -1,0 +1,67 @@
+/* The memory that all processes of one gateway share: dictionaries of policies, metric cells, and a
+ * slot for every worker. The master maps it before it forks; it outlives workers, reloads and
+ * swaps. Nothing in it is a pointer. Next: dict.h, metrics.h. */
+#ifndef WEIR_PLUGIN_HOST_SHARED_H
+#define WEIR_PLUGIN_HOST_SHARED_H
+
+#include <stdint.h>
+
+#include "base/auto.h"
+#include "base/span.h"
+
+struct shared;
+
+enum { SHARED_WORKERS_MAX = 256 };
+
+/* What a worker says of itself, written by it alone with plain stores, read by anybody. */
+struct worker_slot {
+    /* Blame: stored before each hook, policy 0 when none runs. */
+    uint32_t policy_plus_one;
+    uint32_t phase;
+    char plugin[64], version[32], route[64]; /* of the policies by index: see blame.c */
+    uint64_t request_id[2];
+    /* Life. */
+    int32_t pid;         /* 0: not running */
+    uint32_t state;      /* enum worker_state */
+    uint64_t generation; /* number of the configuration it serves */
+    uint64_t started_wall_ms;
+    /* Counters since the gateway started: a replacement goes on where the dead one stopped. */
+    uint64_t accepted, requests, active, connections, reading, writing, waiting;
+    uint64_t limit_refusals, protocol_errors, target_failures, retries;
+    uint64_t pool_reused, pool_dialed;
+};
+enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_READY, WORKER_DRAINING, WORKER_DEAD };
+
+/* What the gateway as a whole is: written by the master. */
+struct gateway_facts {
+    uint64_t started_wall_ms;
+    uint64_t generation;
+    char config_hash[32];
+    uint32_t workers;
+    uint32_t ready;    /* 1 once every worker serves */
+    uint32_t draining; /* 1 from SIGTERM on */
+    uint64_t reloads, reload_failures, worker_restarts;
+    uint64_t last_reload_wall_ms;
+    uint32_t services, routes, consumers, upstreams, policies;
+};
+
+/* `size` bytes (rounded up to pages, at least 1 MiB) for `workers` slots; pages cost nothing until
+ * they are used. NULL without memory. */
+WEIR_MUST_USE struct shared *shared_create(size_t size, uint32_t workers);
+void shared_destroy(struct shared *shared);
+AUTO_DEFINE(struct shared, shared_destroy)
+
+struct worker_slot *shared_worker(struct shared *shared, uint32_t index);
+uint32_t shared_workers(const struct shared *shared);
+struct gateway_facts *shared_facts(struct shared *shared);
+
+struct shared_usage {
+    size_t size, used;
+    size_t dictionaries, series;
+    uint64_t evictions;  /* dictionary entries that made room before their end */
+    uint64_t overflows;  /* metric updates that went to an overflow series */
+    uint64_t recoveries; /* locks taken over from a dead worker */
+};
+struct shared_usage shared_usage(const struct shared *shared);
+
+#endif
