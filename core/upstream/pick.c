@@ -1,0 +1,92 @@
+/* Attempts. The usual one, a ring with peers, is a walk through a few pointers: no hash, no name,
+ * no allocation. */
+#include "upstream/pick.h"
+
+#include "base/clock.h"
+#include "upstream/internal.h"
+
+/* `host` of a policy has a ring of its own, which the exchange holds. */
+static struct ring *find_ring(struct pick *pick, struct way *way)
+{
+    const struct service *service = pick->service;
+    struct upstreams *upstreams = pick->balancers->upstreams;
+    if (LIKELY(!span_is_set(pick->host))) {
+        if (UNLIKELY(way->ring == NULL))
+            way->ring = host_ring(upstreams, service->host, (uint16_t)service->port, true);
+        return way->ring;
+    }
+    if (pick->ring == NULL)
+        pick->ring = host_ring(upstreams, pick->host, pick->port, true);
+    return pick->ring;
+}
+
+static enum weir_err fill(struct pick *pick, struct way *way, struct ring *ring)
+{
+    struct tls_client *tls = way->tls == NULL ? NULL : way->tls->client;
+    struct peer *peer = ring->peers;
+    if (ring->peer_count > 1)
+        peer = ring_choose(ring, &pick->tried);
+    struct target_pool *pool = peer->pool;
+    if (UNLIKELY(!pool_is_for(pool, tls))) {
+        pool = ring_pool(ring, peer, tls);
+        if (pool == NULL)
+            return WEIR_ERR_NO_MEMORY;
+    }
+    pool->refs++;
+    pick->pool = pool;
+    pick->address = peer->address;
+    pick->target_port = peer->address.port;
+    pick->upstream = NULL;
+    pick->target = NULL;
+    pick->host_name = pick->service->host;
+    if (UNLIKELY(span_is_set(pick->host))) {
+        pick->host_name = pick->host;
+    } else if (way->upstream != NULL) {
+        pick->upstream = way->upstream;
+        pick->target = way->upstream->targets[peer->member];
+        pick->host_name = pick->target->host;
+    }
+    pick->attempts++;
+    return WEIR_OK;
+}
+
+static enum weir_err attempt(struct pick *pick)
+{
+    struct way *way = &pick->balancers->ways[pick->service->index];
+    struct ring *ring = find_ring(pick, way);
+    if (UNLIKELY(ring == NULL))
+        return WEIR_ERR_NO_MEMORY;
+    if (UNLIKELY(clock_mono_ms() >= ring->refresh_ms))
+        ring_refresh(ring);
+    if (UNLIKELY(ring->peer_count == 0)) {
+        if (ring->lookups == 0)
+            return ring_error(ring);
+        list_push_back(&ring->waiting, &pick->waiting);
+        return WEIR_ERR_AGAIN;
+    }
+    if (UNLIKELY(pick->ring != NULL))
+        ring_scatter(ring);
+    return fill(pick, way, ring);
+}
+
+enum weir_err pick_next(struct pick *pick)
+{
+    list_remove(&pick->waiting);
+    pool_release(TAKE(pick->pool));
+    return attempt(pick);
+}
+
+void pick_resume(struct list *waiting)
+{
+    struct pick *pick = LIST_ENTRY(waiting, struct pick, waiting);
+    enum weir_err err = attempt(pick);
+    if (err != WEIR_ERR_AGAIN)
+        pick->done(pick, err);
+}
+
+void pick_end(struct pick *pick)
+{
+    list_remove(&pick->waiting);
+    pool_release(TAKE(pick->pool));
+    ring_release(TAKE(pick->ring));
+}
