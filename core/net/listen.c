@@ -11,7 +11,7 @@
 
 #include "net/internal.h"
 
-enum { BATCH = 16, PAUSE_MS = 100 };
+enum { BATCH = 16, QUEUE_MAX = 4096, PAUSE_MS = 100 };
 
 struct listener {
     struct loop *loop;
@@ -141,11 +141,9 @@ static void take(struct listener *listener, int fd, const struct address *peer)
     listener->accepted(listener, conn);
 }
 
-static void on_listener_readable(struct watch *watch, int events)
+static void accept_some(struct listener *listener, int most)
 {
-    struct listener *listener = LIST_ENTRY(watch, struct listener, watch);
-    (void)events;
-    for (int i = 0; i < BATCH && !listener->stopped; i++) {
+    for (int i = 0; i < most && !listener->stopped; i++) {
         struct sockaddr_storage storage;
         struct address peer;
         socklen_t size = sizeof storage;
@@ -159,6 +157,17 @@ static void on_listener_readable(struct watch *watch, int events)
         address_from_sockaddr(&peer, (const struct sockaddr *)&storage, size);
         take(listener, fd, &peer);
     }
+}
+
+static void on_listener_readable(struct watch *watch, int events)
+{
+    (void)events;
+    accept_some(LIST_ENTRY(watch, struct listener, watch), BATCH);
+}
+
+void listener_accept_now(struct listener *listener)
+{
+    accept_some(listener, QUEUE_MAX);
 }
 
 static void free_listener(struct loop_task *task)

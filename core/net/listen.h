@@ -23,6 +23,9 @@ WEIR_MUST_USE int listen_open(const struct address *address, bool reuseport, int
 WEIR_MUST_USE struct listener *
 listener_start(struct loop *loop, int fd, struct tls_server *tls,
                void (*accepted)(struct listener *listener, struct conn *conn), void *user);
+/* Takes everything that waits in the queue now (at most 4096 connections). Without it those would be
+ * reset when the socket is closed. */
+void listener_accept_now(struct listener *listener);
 /* Stops accepting and frees; fine inside `accepted`. NULL is fine. */
 void listener_stop(struct listener *listener);
 void *listener_user(const struct listener *listener);

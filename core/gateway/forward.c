@@ -1,0 +1,527 @@
+#include "gateway/forward.h"
+
+#include <stdio.h>
+
+#include "gateway/exchange.h"
+#include "http/uri.h"
+
+/* ---- settings */
+
+static bool parse_network(struct span text, struct network *out)
+{
+    struct span ip = span_first(text, span_find(text, '/'));
+    if (address_parse_ip(ip, 0, &out->address) != WEIR_OK)
+        return false;
+    uint64_t most = out->address.family == ADDRESS_V4 ? 32 : 128, bits = most;
+    if (ip.size < text.size && (!text_to_u64(span_from(text, ip.size + 1), &bits) || bits > most))
+        return false;
+    out->bits = (uint8_t)bits;
+    return true;
+}
+
+static enum weir_err compile_trusted(struct arena *arena, const struct settings *settings,
+                                     struct forward_settings *out, char *why, size_t why_size)
+{
+    out->trusted = arena_array(arena, struct network, settings->trusted_ips.count + 1);
+    if (out->trusted == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    for (size_t i = 0; i < settings->trusted_ips.count; i++) {
+        struct span text = settings->trusted_ips.items[i];
+        if (span_equal(text, SPAN("unix:"))) {
+            out->trust_unix = true;
+        } else if (parse_network(text, &out->trusted[out->trusted_count])) {
+            out->trusted_count++;
+        } else {
+            (void)snprintf(why, why_size, "trusted_ips: '%.*s' is no address or network",
+                           SPAN_ARG(text));
+            return WEIR_ERR_CONFIG;
+        }
+    }
+    return WEIR_OK;
+}
+
+static void switch_on(struct forward_settings *out, struct span name)
+{
+    const struct {
+        struct span name;
+        bool *targets[4];
+    } rows[] = {
+        {SPAN("server_tokens"), {&out->server, &out->via}},
+        {SPAN("server"), {&out->server}},
+        {SPAN("via"), {&out->via}},
+        {SPAN("latency_tokens"),
+         {&out->upstream_latency, &out->proxy_latency, &out->response_latency}},
+        {SPAN("x-kong-upstream-latency"), {&out->upstream_latency}},
+        {SPAN("x-kong-proxy-latency"), {&out->proxy_latency}},
+        {SPAN("x-kong-response-latency"), {&out->response_latency}},
+        {SPAN("x-kong-upstream-status"), {&out->upstream_status}},
+        {SPAN("x-kong-request-id"), {&out->request_id}},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (span_equal_nocase(rows[i].name, name))
+            for (size_t j = 0; j < COUNT_OF(rows[i].targets) && rows[i].targets[j] != NULL; j++)
+                *rows[i].targets[j] = true;
+}
+
+enum weir_err forward_compile(struct arena *arena, const struct settings *settings,
+                              struct forward_settings **out, char *why, size_t why_size)
+{
+    struct forward_settings *made = arena_new(arena, struct forward_settings);
+    if (made == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    TRY(compile_trusted(arena, settings, made, why, why_size));
+    for (size_t i = 0; i < settings->headers.count; i++)
+        switch_on(made, settings->headers.items[i]);
+    for (size_t i = 0; i < settings->headers_upstream.count; i++)
+        if (span_equal_nocase(settings->headers_upstream.items[i], SPAN("x-kong-request-id")))
+            made->request_id_upstream = true;
+    made->real_ip_header = settings->real_ip_header;
+    made->real_ip_recursive = settings->real_ip_recursive;
+    made->debug_header = settings->allow_debug_header;
+    made->error_default_type = settings->error_default_type;
+    *out = made;
+    return WEIR_OK;
+}
+
+static bool in_network(const struct network *network, const struct address *address)
+{
+    if (network->address.family != address->family)
+        return false;
+    size_t bytes = network->bits / 8, rest = network->bits % 8;
+    if (memcmp(network->address.ip, address->ip, bytes) != 0)
+        return false;
+    unsigned mask = 0xff00u >> rest & 0xff;
+    return rest == 0 || ((network->address.ip[bytes] ^ address->ip[bytes]) & mask) == 0;
+}
+
+bool forward_trusts(const struct forward_settings *settings, const struct address *address)
+{
+    if (address->family == ADDRESS_UNIX || address->family == ADDRESS_NONE)
+        return settings->trust_unix;
+    for (size_t i = 0; i < settings->trusted_count; i++)
+        if (in_network(&settings->trusted[i], address))
+            return true;
+    return false;
+}
+
+/* ---- whom the request comes from */
+
+/* From the right: the first address that is not trusted; the leftmost when all are. Not recursive:
+ * the rightmost. */
+static struct span client_of_list(const struct forward_settings *settings, struct span list)
+{
+    struct span found = SPAN_NONE;
+    size_t end = list.size;
+    while (end > 0) {
+        size_t start = end;
+        while (start > 0 && list.data[start - 1] != ',')
+            start--;
+        struct span item = span_trim(span_of(list.data + start, end - start));
+        struct address address;
+        if (address_parse_ip(item, 0, &address) != WEIR_OK)
+            break;
+        found = item;
+        if (!settings->real_ip_recursive || !forward_trusts(settings, &address) || start == 0)
+            break;
+        end = start - 1;
+    }
+    return found;
+}
+
+static struct span client_ip(struct exchange *x, const struct forward_settings *settings)
+{
+    const struct http_headers *headers = &x->request.head.headers;
+    const struct http_header *field = http_headers_find(headers, settings->real_ip_header, 0);
+    struct span found =
+        field == NULL ? SPAN_NONE : client_of_list(settings, span_trim(field->value));
+    return span_is_set(found) ? found : x->request.peer_ip;
+}
+
+static struct span lower(struct arena *arena, struct span text)
+{
+    size_t at = 0;
+    while (at < text.size && !(text.data[at] >= 'A' && text.data[at] <= 'Z'))
+        at++;
+    if (at == text.size)
+        return text;
+    char *copy = arena_bytes(arena, text.size);
+    if (copy == NULL)
+        return text;
+    for (at = 0; at < text.size; at++)
+        copy[at] = (char)(text.data[at] >= 'A' && text.data[at] <= 'Z' ? text.data[at] + 32
+                                                                       : text.data[at]);
+    return span_of(copy, text.size);
+}
+
+static struct span trusted_value(struct exchange *x, enum http_header_id id, struct span otherwise)
+{
+    struct span value =
+        x->facts.trusted ? http_headers_get(&x->request.head.headers, id) : SPAN_NONE;
+    return span_is_set(value) ? value : otherwise;
+}
+
+void forward_learn(struct exchange *x)
+{
+    struct weir_request *request = &x->request;
+    const struct forward_settings *settings = x->generation->forward;
+    const struct address *peer = conn_peer(x->client->conn);
+    struct span host, port;
+    request->peer_ip = peer->family == ADDRESS_UNIX ? SPAN("unix:") : address_ip_text(peer);
+    x->facts.trusted = settings->trusted_count > 0 || settings->trust_unix
+                           ? forward_trusts(settings, peer)
+                           : false;
+    request->client_ip = x->facts.trusted ? client_ip(x, settings) : request->peer_ip;
+    if (!http_authority_split(http_request_host(&request->head), &host, &port))
+        host = SPAN_NONE;
+    if (host.size > 1 && span_ends_with(host, SPAN("."))) /* the root of DNS is not written */
+        host.size--;
+    host = lower(request->arena, host);
+    x->facts.host = trusted_value(x, HTTP_HEADER_X_FORWARDED_HOST, host);
+    x->facts.proto = trusted_value(x, HTTP_HEADER_X_FORWARDED_PROTO, request->scheme);
+    port = span_of(x->facts.port_text, text_from_u64(x->facts.port_text, request->port));
+    x->facts.port = trusted_value(x, HTTP_HEADER_X_FORWARDED_PORT, port);
+}
+
+/* ---- the head that the target gets */
+
+static bool is_own(uint16_t id)
+{
+    static const bool own[HTTP_HEADER_COUNT] = {
+        [HTTP_HEADER_VIA] = true,
+        [HTTP_HEADER_HOST] = true,
+        [HTTP_HEADER_X_FORWARDED_FOR] = true,
+        [HTTP_HEADER_X_FORWARDED_PROTO] = true,
+        [HTTP_HEADER_X_FORWARDED_HOST] = true,
+        [HTTP_HEADER_X_FORWARDED_PORT] = true,
+        [HTTP_HEADER_X_FORWARDED_PATH] = true,
+        [HTTP_HEADER_X_FORWARDED_PREFIX] = true,
+        [HTTP_HEADER_X_REAL_IP] = true,
+        [HTTP_HEADER_X_KONG_REQUEST_ID] = true,
+        [HTTP_HEADER_CONTENT_LENGTH] = true,
+        [HTTP_HEADER_EXPECT] = true,
+        [HTTP_HEADER_PROXY] = true,
+    };
+    return own[id];
+}
+
+static void write_via(struct http_writer *w, struct span before, bool minor_0)
+{
+    http_write_span(w, SPAN("Via: "));
+    if (span_is_set(before)) {
+        http_write_span(w, before);
+        http_write_span(w, SPAN(", "));
+    }
+    http_write_span(w, minor_0 ? SPAN("1.0 " WEIR_SERVER "\r\n") : SPAN("1.1 " WEIR_SERVER "\r\n"));
+}
+
+static uint16_t default_port(const struct service *service)
+{
+    bool tls = service->protocol == PROTOCOL_HTTPS || service->protocol == PROTOCOL_GRPCS;
+    return tls ? 443 : 80;
+}
+
+static void write_host(struct http_writer *w, struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    struct span client = http_headers_get(&request->head.headers, HTTP_HEADER_HOST);
+    http_write_span(w, SPAN("Host: "));
+    if (span_is_set(request->host_override)) {
+        http_write_span(w, request->host_override);
+    } else if (request->route->preserve_host && span_is_set(client)) {
+        http_write_span(w, client);
+    } else {
+        const struct upstream *upstream = x->pick.upstream;
+        bool named = upstream != NULL && span_is_set(upstream->host_header);
+        struct span host = named ? upstream->host_header : x->pick.host_name;
+        bool bare_v6 = !named && span_find(host, ':') < host.size && host.data[0] != '[';
+        if (bare_v6)
+            http_write_byte(w, '[');
+        http_write_span(w, host);
+        if (bare_v6)
+            http_write_byte(w, ']');
+        if (x->pick.target_port != default_port(request->service)) {
+            http_write_byte(w, ':');
+            http_write_u64(w, x->pick.target_port);
+        }
+    }
+    http_write_span(w, SPAN("\r\n"));
+}
+
+static struct span stripped_prefix(const struct exchange *x)
+{
+    const struct route *route = x->request.route;
+    struct span matched = x->match.matched_path;
+    if (!route->strip_path || matched.size == 0 || span_equal(matched, SPAN("/")))
+        return SPAN_NONE;
+    return matched;
+}
+
+static void write_forwarded(struct http_writer *w, struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    const struct http_headers *headers = &request->head.headers;
+    struct span chain = http_headers_get(headers, HTTP_HEADER_X_FORWARDED_FOR);
+    struct span path = trusted_value(x, HTTP_HEADER_X_FORWARDED_PATH, request->head.path);
+    struct span prefix = trusted_value(x, HTTP_HEADER_X_FORWARDED_PREFIX, stripped_prefix(x));
+    http_write_span(w, SPAN("Connection: keep-alive\r\nX-Forwarded-For: "));
+    if (span_is_set(chain)) {
+        http_write_span(w, chain);
+        http_write_span(w, SPAN(", "));
+        http_write_span(w, request->peer_ip);
+    } else {
+        http_write_span(w, request->client_ip);
+    }
+    http_write_span(w, SPAN("\r\nX-Forwarded-Proto: "));
+    http_write_span(w, x->facts.proto);
+    http_write_span(w, SPAN("\r\nX-Forwarded-Host: "));
+    http_write_span(w, x->facts.host);
+    http_write_span(w, SPAN("\r\nX-Forwarded-Port: "));
+    http_write_span(w, x->facts.port);
+    http_write_span(w, SPAN("\r\nX-Forwarded-Path: "));
+    http_write_span(w, path);
+    if (span_is_set(prefix)) {
+        http_write_span(w, SPAN("\r\nX-Forwarded-Prefix: "));
+        http_write_span(w, prefix);
+    }
+    http_write_span(w, SPAN("\r\nX-Real-IP: "));
+    http_write_span(w, request->client_ip);
+    http_write_span(w, SPAN("\r\n"));
+    if (x->generation->forward->request_id_upstream)
+        http_write_header(w, SPAN("X-Kong-Request-Id"), span_of(request->id, sizeof(request->id)));
+}
+
+static bool wants_trailers(const struct http_headers *headers)
+{
+    struct span list = http_headers_get(headers, HTTP_HEADER_TE), item;
+    while (span_is_set(list) && http_list_next(&list, &item))
+        if (span_equal_nocase(item, SPAN("trailers")))
+            return true;
+    return false;
+}
+
+static void write_request_framing(struct http_writer *w, struct exchange *x)
+{
+    if (x->up.chunked)
+        http_write_span(w, SPAN("Transfer-Encoding: chunked\r\n"));
+    else if (x->from_memory)
+        http_write_header_u64(w, SPAN("Content-Length"), x->request.bodies[TO_TARGET].bytes.size);
+    else if (x->framing.kind == HTTP_BODY_LENGTH ||
+             http_headers_first(&x->request.head.headers, HTTP_HEADER_CONTENT_LENGTH) != NULL)
+        http_write_header_u64(w, SPAN("Content-Length"), x->framing.length);
+}
+
+static void write_request(struct http_writer *w, struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    const struct http_headers *headers = &request->head.headers;
+    http_write_span(w, span_is_set(request->method_override) ? request->method_override
+                                                             : request->head.method);
+    http_write_byte(w, ' ');
+    http_write_span(w, request->upstream_path);
+    http_write_span(w, SPAN(" HTTP/1.1\r\n"));
+    if (http_headers_first(headers, HTTP_HEADER_TE) != NULL && wants_trailers(headers))
+        http_write_span(w, SPAN("TE: trailers\r\n"));
+    write_via(w, http_headers_get(headers, HTTP_HEADER_VIA), request->head.minor_version == 0);
+    write_host(w, x);
+    write_forwarded(w, x);
+    write_request_framing(w, x);
+    for (unsigned i = 0; i < headers->count; i++) {
+        const struct http_header *field = &headers->items[i];
+        if ((field->flags & HTTP_HEADER_HOP) == 0 && !is_own(field->id))
+            http_write_header(w, field->name, field->value);
+    }
+    http_write_end(w);
+}
+
+/* ---- the head that the client gets */
+
+/* Types to which a charset belongs, as the engine Kong stands on has them. */
+static bool wants_charset(struct span type)
+{
+    static const struct span names[] = {
+        SPAN("text/html"),
+        SPAN("text/xml"),
+        SPAN("text/plain"),
+        SPAN("text/vnd.wap.wml"),
+        SPAN("application/javascript"),
+        SPAN("application/rss+xml"),
+    };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (span_equal_nocase(type, names[i]))
+            return true;
+    return false;
+}
+
+static bool is_own_response(const struct exchange *x, uint16_t id)
+{
+    const struct forward_settings *settings = x->generation->forward;
+    switch (id) {
+    case HTTP_HEADER_CONTENT_LENGTH:
+        return true;
+    case HTTP_HEADER_VIA:
+        return settings->via && x->request.from_target;
+    case HTTP_HEADER_X_KONG_REQUEST_ID:
+        return settings->request_id;
+    case HTTP_HEADER_X_KONG_PROXY_LATENCY:
+        return settings->proxy_latency;
+    case HTTP_HEADER_X_KONG_UPSTREAM_LATENCY:
+        return settings->upstream_latency;
+    case HTTP_HEADER_X_KONG_UPSTREAM_STATUS:
+        return settings->upstream_status;
+    default:
+        return false;
+    }
+}
+
+static void write_field(struct http_writer *w, const struct exchange *x,
+                        const struct http_header *field)
+{
+    if (field->id == HTTP_HEADER_CONTENT_TYPE && x->request.from_target &&
+        wants_charset(field->value)) {
+        http_write_span(w, field->name);
+        http_write_span(w, SPAN(": "));
+        http_write_span(w, field->value);
+        http_write_span(w, SPAN("; charset=UTF-8\r\n"));
+    } else {
+        http_write_header(w, field->name, field->value);
+    }
+}
+
+/* A body that is not there has a length all the same, unless the status means that there is none
+ * (RFC 9110 8.6) or its target did not say. */
+static bool has_length(const struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    if (x->until_close)
+        return false;
+    if (!request->from_target)
+        return request->response.status != 204 && request->response.status != 304;
+    return x->response_framing.kind == HTTP_BODY_LENGTH || x->response_framing.length > 0 ||
+           http_headers_first(&request->response.headers, HTTP_HEADER_CONTENT_LENGTH) != NULL;
+}
+
+static void write_response_framing(struct http_writer *w, const struct exchange *x)
+{
+    const struct relay *down = &x->down;
+    if (down->chunked)
+        http_write_span(w, SPAN("Transfer-Encoding: chunked\r\n"));
+    else if (has_length(x))
+        http_write_header_u64(w, SPAN("Content-Length"), x->response_framing.length);
+    http_write_span(w, x->close_client ? SPAN("Connection: close\r\n")
+                                       : SPAN("Connection: keep-alive\r\n"));
+}
+
+static uint64_t span_ms(uint64_t from_us, uint64_t to_us)
+{
+    return to_us > from_us ? (to_us - from_us) / 1000 : 0;
+}
+
+static void write_latencies(struct http_writer *w, const struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    const struct forward_settings *settings = x->generation->forward;
+    uint64_t now = clock_mono_us();
+    if (request->picked_us == 0) { /* no target had a part in it */
+        if (settings->response_latency)
+            http_write_header_u64(w, SPAN("X-Kong-Response-Latency"),
+                                  span_ms(request->started_us, now));
+        return;
+    }
+    if (settings->upstream_status && request->from_target)
+        http_write_header_u64(w, SPAN("X-Kong-Upstream-Status"), request->response.status);
+    if (settings->upstream_latency)
+        http_write_header_u64(
+            w, SPAN("X-Kong-Upstream-Latency"),
+            span_ms(request->picked_us, request->answered_us != 0 ? request->answered_us : now));
+    if (settings->proxy_latency)
+        http_write_header_u64(w, SPAN("X-Kong-Proxy-Latency"),
+                              span_ms(request->started_us, request->picked_us));
+}
+
+static void write_debug(struct http_writer *w, const struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    const struct http_header *asked =
+        http_headers_find(&request->head.headers, SPAN("kong-debug"), 0);
+    if (asked == NULL || !span_equal(asked->value, SPAN("1")) || request->route == NULL)
+        return;
+    const struct span rows[][2] = {
+        {SPAN("Kong-Route-Id"), request->route->id},
+        {SPAN("Kong-Route-Name"), request->route->name},
+        {SPAN("Kong-Service-Id"), request->service ? request->service->id : SPAN_NONE},
+        {SPAN("Kong-Service-Name"), request->service ? request->service->name : SPAN_NONE},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (span_is_set(rows[i][1]))
+            http_write_header(w, rows[i][0], rows[i][1]);
+}
+
+static void write_response(struct http_writer *w, struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    const struct forward_settings *settings = x->generation->forward;
+    const struct http_headers *headers = &request->response.headers;
+    if (request->from_target && request->response.reason.size > 0)
+        http_write_status_reason(w, request->response.status, request->response.reason);
+    else
+        http_write_status_line(w, request->response.status);
+    if (!request->from_target)
+        http_write_header(w, SPAN("Date"), gateway_date(x->gateway));
+    for (unsigned i = 0; i < headers->count; i++) {
+        const struct http_header *field = &headers->items[i];
+        if ((field->flags & HTTP_HEADER_HOP) == 0 && !is_own_response(x, field->id))
+            write_field(w, x, field);
+    }
+    write_response_framing(w, x);
+    if (UNLIKELY(settings->debug_header))
+        write_debug(w, x);
+    if (settings->server && http_headers_first(headers, HTTP_HEADER_SERVER) == NULL)
+        http_write_span(w, SPAN("Server: " WEIR_SERVER "\r\n"));
+    write_latencies(w, x);
+    if (settings->via && request->picked_us != 0)
+        write_via(w, request->from_target ? http_headers_get(headers, HTTP_HEADER_VIA) : SPAN_NONE,
+                  request->from_target && request->response.minor_version == 0);
+    if (settings->request_id)
+        http_write_header(w, SPAN("X-Kong-Request-Id"), span_of(request->id, sizeof(request->id)));
+    http_write_end(w);
+}
+
+/* ---- both, into memory that is sure to be enough */
+
+static size_t fields_size(const struct http_headers *headers)
+{
+    size_t size = 0;
+    for (unsigned i = 0; i < headers->count; i++)
+        size += headers->items[i].name.size + headers->items[i].value.size + 4;
+    return size;
+}
+
+static struct span write_head(struct exchange *x, size_t size,
+                              void (*write)(struct http_writer *w, struct exchange *x))
+{
+    char *bytes = arena_bytes(x->request.arena, size);
+    if (bytes == NULL)
+        return SPAN_NONE;
+    struct http_writer w = http_writer_of(bytes, size);
+    write(&w, x);
+    return w.overflow ? SPAN_NONE : http_written(&w, bytes);
+}
+
+struct span forward_request_head(struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    size_t size = 1024 + fields_size(&request->head.headers) + request->upstream_path.size +
+                  request->head.target.size + 2 * x->facts.host.size + x->match.matched_path.size +
+                  request->host_override.size + x->pick.host_name.size + request->head.method.size +
+                  request->method_override.size;
+    if (x->pick.upstream != NULL)
+        size += x->pick.upstream->host_header.size;
+    return write_head(x, size, write_request);
+}
+
+struct span forward_response_head(struct exchange *x)
+{
+    size_t size =
+        1536 + fields_size(&x->request.response.headers) + x->request.response.reason.size;
+    return write_head(x, size, write_response);
+}

@@ -1,0 +1,57 @@
+/* What goes to the target and what comes back in the gateway's own name: forwarding headers, Via,
+ * Server, latency headers, whom to believe about the client's address (RFC 9110 7.6, Kong's rules).
+ */
+#ifndef WEIR_GATEWAY_FORWARD_H
+#define WEIR_GATEWAY_FORWARD_H
+
+#include "base/arena.h"
+#include "config/settings.h"
+#include "net/address.h"
+
+struct exchange;
+
+#define WEIR_SERVER "weir/" WEIR_VERSION
+
+struct network { /* an address and how many of its bits count */
+    struct address address;
+    uint8_t bits;
+};
+
+/* Compiled from the settings when a generation is built. */
+struct forward_settings {
+    struct network *trusted;
+    size_t trusted_count;
+    bool trust_unix;
+    struct span real_ip_header; /* lower case */
+    bool real_ip_recursive;
+    /* `headers` */
+    bool server, via, upstream_latency, proxy_latency, response_latency, upstream_status,
+        request_id;
+    bool request_id_upstream; /* `headers_upstream` */
+    bool debug_header;
+    struct span error_default_type;
+};
+
+WEIR_MUST_USE enum weir_err forward_compile(struct arena *arena, const struct settings *settings,
+                                            struct forward_settings **out, char *why,
+                                            size_t why_size);
+bool forward_trusts(const struct forward_settings *settings, const struct address *address);
+
+/* Facts of one exchange. */
+struct forward_facts {
+    bool trusted;      /* the peer of the socket is */
+    struct span proto; /* http or https, as the outermost trusted proxy says */
+    struct span host;  /* without port, lower case */
+    struct span port;  /* text */
+    char port_text[5];
+};
+/* Fills x->facts and the request's addresses, from the head as far as it was parsed. */
+void forward_learn(struct exchange *x);
+
+/* The request head as the target gets it, in the exchange's arena. `body`: how it is framed. Absent
+ * without memory. */
+struct span forward_request_head(struct exchange *x);
+/* The head of the answer, in the exchange's arena; absent without memory. */
+struct span forward_response_head(struct exchange *x);
+
+#endif

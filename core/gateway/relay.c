@@ -1,0 +1,268 @@
+#include "gateway/relay.h"
+
+enum { READS_A_TURN = 8 }; /* then other exchanges get their turn */
+
+void relay_begin(struct relay *relay, const struct http_framing *framing, uint64_t limit)
+{
+    relay->source.kind = framing->kind;
+    relay->source.left = framing->kind == HTTP_BODY_LENGTH ? framing->length : 0;
+    relay->source.taken = 0;
+    relay->source.limit = limit;
+    relay->source.ended = framing->kind == HTTP_BODY_NONE;
+    if (framing->kind == HTTP_BODY_CHUNKED)
+        http_chunked_init(&relay->source.chunked);
+    relay->out.at = relay->out.count = 0;
+    /* Not `paused`: that is the connection's, which may have been held back while a hook waited. */
+    relay->chunked = relay->blocked = relay->drained = relay->refilled = false;
+    relay->finished = relay->filled = false;
+    relay->sent = 0;
+    relay->hook = NULL;
+    relay->parked = relay->has_held = false;
+    relay->changed.size = 0;
+}
+
+bool outgoing_add(struct outgoing *out, struct span part)
+{
+    if (part.size == 0)
+        return true;
+    if (out->count == OUTGOING_PARTS)
+        return false;
+    union {
+        const char *from;
+        void *to;
+    } bytes = {.from = part.data}; /* writev does not write to them */
+    out->parts[out->count++] = (struct iovec){bytes.to, part.size};
+    return true;
+}
+
+/* OK, AGAIN, CLOSED. */
+static enum weir_err flush(struct relay *relay, struct conn *to)
+{
+    struct outgoing *out = &relay->out;
+    while (out->at < out->count) {
+        ssize_t sent = conn_writev(to, out->parts + out->at, out->count - out->at);
+        if (sent < 0)
+            return sent == CONN_AGAIN ? WEIR_ERR_AGAIN : WEIR_ERR_CLOSED;
+        relay->sent += (uint64_t)sent;
+        size_t left = (size_t)sent;
+        while (out->at < out->count && left >= out->parts[out->at].iov_len)
+            left -= out->parts[out->at++].iov_len;
+        if (out->at == out->count)
+            break;
+        struct iovec *part = &out->parts[out->at];
+        part->iov_base = (char *)part->iov_base + left;
+        part->iov_len -= left;
+        return WEIR_ERR_AGAIN; /* `writable` will tell */
+    }
+    out->at = out->count = 0;
+    return WEIR_OK;
+}
+
+/* The next piece of payload in the buffer. False: none there, or broken (*err). */
+static bool next_piece(struct relay *relay, struct span *out_piece, enum weir_err *err)
+{
+    struct body_source *source = &relay->source;
+    struct span input = span_of(relay->buffer + relay->at, relay->size - relay->at);
+    size_t before = input.size;
+    *out_piece = SPAN_NONE;
+    if (source->ended || before == 0)
+        return false;
+    if (source->kind == HTTP_BODY_CHUNKED) {
+        enum http_result result = http_chunked_next(&source->chunked, &input, out_piece);
+        if (result == HTTP_REFUSED) {
+            *err = WEIR_ERR_BAD_REQUEST;
+            return false;
+        }
+        source->ended = result == HTTP_COMPLETE;
+        relay->at += (uint32_t)(before - input.size);
+    } else {
+        size_t take = source->kind == HTTP_BODY_LENGTH && source->left < before
+                          ? (size_t)source->left
+                          : before;
+        *out_piece = span_first(input, take);
+        relay->at += (uint32_t)take;
+        if (source->kind == HTTP_BODY_LENGTH) {
+            source->left -= take;
+            source->ended = source->left == 0;
+        }
+    }
+    source->taken += out_piece->size;
+    if (source->limit != 0 && source->taken > source->limit) {
+        *err = WEIR_ERR_LIMIT;
+        return false;
+    }
+    return true;
+}
+
+/* Payload pieces from the buffer, as they are, until `out` is full or the buffer empty. */
+static enum weir_err gather(struct relay *relay, int room, size_t *out_size)
+{
+    enum weir_err err = WEIR_OK;
+    struct span piece;
+    *out_size = 0;
+    while (relay->out.count < room && next_piece(relay, &piece, &err)) {
+        (void)outgoing_add(&relay->out, piece);
+        *out_size += piece.size;
+    }
+    return err;
+}
+
+/* The same through the hooks of policies: what comes out is one part. */
+static enum relay_result gather_hooked(struct relay *relay, size_t *out_size)
+{
+    enum weir_err err = WEIR_OK;
+    enum relay_result result = RELAY_DONE;
+    struct span piece;
+    bool told_end = false;
+    relay->changed.size = 0;
+    while (result == RELAY_DONE && next_piece(relay, &piece, &err)) {
+        if (piece.size == 0 && !relay->source.ended)
+            continue;
+        told_end = relay->source.ended;
+        result = relay->hook(relay, piece, told_end);
+    }
+    if (err != WEIR_OK)
+        return err == WEIR_ERR_LIMIT ? RELAY_LIMIT : RELAY_BAD;
+    if (result == RELAY_DONE && relay->source.ended && !told_end)
+        result = relay->hook(relay, span_of("", 0), true);
+    if (relay->changed.failed)
+        return RELAY_HOOK_FAILED;
+    *out_size = relay->changed.size;
+    (void)outgoing_add(&relay->out, buf_view(&relay->changed));
+    return result;
+}
+
+/* Put what the buffer holds into `out`, framed. */
+static enum relay_result fill(struct relay *relay)
+{
+    struct outgoing *out = &relay->out;
+    int head_at = out->count;
+    size_t size = 0;
+    enum relay_result result = RELAY_DONE;
+    if (relay->chunked) /* a place for the chunk's head */
+        out->parts[out->count++] = (struct iovec){out->chunk_head, 0};
+    bool ended = false;
+    if (relay->has_held) {
+        relay->has_held = false;
+        size = relay->held.size;
+        (void)outgoing_add(out, relay->held);
+        ended = relay->held_ended;
+    } else if (relay->hook != NULL) {
+        result = gather_hooked(relay, &size);
+        relay->parked = result == RELAY_PARKED;
+        ended = result == RELAY_DONE && relay->source.ended;
+    } else {
+        enum weir_err err = gather(relay, OUTGOING_PARTS - 2, &size);
+        if (err != WEIR_OK)
+            return err == WEIR_ERR_LIMIT ? RELAY_LIMIT : RELAY_BAD;
+        ended = relay->source.ended;
+    }
+    if (relay->chunked && size == 0) {
+        out->count = head_at; /* the hooks let nothing out */
+    } else if (relay->chunked) {
+        out->parts[head_at].iov_len = http_chunk_head(out->chunk_head, size);
+        (void)outgoing_add(out, HTTP_CHUNK_TAIL);
+    }
+    if (ended) {
+        relay->finished = true;
+        if (relay->chunked)
+            (void)outgoing_add(out, HTTP_CHUNK_LAST);
+    }
+    return result;
+}
+
+static enum relay_result fetch(struct relay *relay, struct conn *from)
+{
+    if (relay->at == relay->size && relay->size != relay->base) {
+        relay->at = relay->size = relay->base;
+        relay->refilled = true;
+    }
+    size_t room = relay->capacity - relay->size;
+    ssize_t got = conn_read(from, relay->buffer + relay->size, room);
+    if (got == CONN_AGAIN)
+        return RELAY_WAIT;
+    if (got < 0 || (got == 0 && !relay_source_end(relay)))
+        return RELAY_SOURCE_GONE;
+    relay->size += (uint32_t)got;
+    relay->drained = (size_t)got < room;
+    return RELAY_DONE;
+}
+
+bool relay_source_end(struct relay *relay)
+{
+    if (relay->source.kind == HTTP_BODY_UNTIL_CLOSE)
+        relay->source.ended = true;
+    return relay->source.ended;
+}
+
+void relay_resume(struct relay *relay, struct span piece, bool ended)
+{
+    relay->parked = false;
+    relay->has_held = true;
+    relay->held = piece;
+    relay->held_ended = ended;
+}
+
+/* Once what was filled in is away, and when there is something to fill in. */
+static bool can_fill(const struct relay *relay)
+{
+    return !relay->filled && !relay->finished && !relay->parked &&
+           (relay->has_held || relay->at < relay->size || relay->source.ended);
+}
+
+enum relay_result relay_pump(struct relay *relay, struct conn *from, struct conn *to)
+{
+    relay->blocked = false;
+    for (int reads = 0;;) {
+        /* Before the flush, so that a head and the first of the body leave in one packet. */
+        enum relay_result result = can_fill(relay) ? fill(relay) : RELAY_DONE;
+        if (result != RELAY_DONE && result != RELAY_PARKED)
+            return result;
+        relay->filled = !outgoing_is_empty(&relay->out);
+        enum weir_err err = flush(relay, to);
+        if (err == WEIR_ERR_AGAIN) {
+            relay->blocked = true;
+            return relay->parked ? RELAY_PARKED : RELAY_WAIT;
+        }
+        if (err != WEIR_OK)
+            return RELAY_SINK_GONE;
+        relay->filled = false;
+        if (relay->parked)
+            return RELAY_PARKED;
+        if (relay->finished)
+            return RELAY_DONE;
+        if (can_fill(relay))
+            continue;
+        if (from == NULL)
+            return RELAY_SOURCE_GONE;
+        if (relay->drained || reads++ == READS_A_TURN) {
+            relay->drained = false;
+            return RELAY_WAIT;
+        }
+        result = fetch(relay, from);
+        if (result != RELAY_DONE)
+            return result;
+    }
+}
+
+enum weir_err relay_collect(struct relay *relay, struct buf *out)
+{
+    enum weir_err err = WEIR_OK;
+    struct span piece;
+    while (next_piece(relay, &piece, &err))
+        buf_span(out, piece);
+    if (err != WEIR_OK)
+        return err;
+    if (out->failed)
+        return WEIR_ERR_LIMIT;
+    return relay->source.ended ? WEIR_OK : WEIR_ERR_AGAIN;
+}
+
+bool relay_discard(struct relay *relay)
+{
+    enum weir_err err = WEIR_OK;
+    struct span piece;
+    while (next_piece(relay, &piece, &err))
+        ;
+    return err == WEIR_OK && relay->source.ended;
+}

@@ -1,0 +1,453 @@
+/* From the choice of a target to the end of its answer. */
+#include "gateway/exchange.h"
+
+enum { RESPONSE_HEAD_MAX = IO_BUFFER - 4096, INTERIM_MAX = 16 };
+
+/* ---- which target, which connection */
+
+enum step step_upstream(struct exchange *x)
+{
+    return step_phase(x, PHASE_UPSTREAM, TO_TARGET);
+}
+
+static void pick_done(struct pick *pick, enum weir_err err)
+{
+    struct exchange *x = pick->user;
+    x->async_error = err;
+    x->async_done = true;
+    exchange_go(x);
+}
+
+static enum weir_err pick_now(struct exchange *x)
+{
+    if (x->async_done) {
+        x->async_done = false;
+        return x->async_error;
+    }
+    struct pick *pick = &x->pick;
+    pick->balancers = x->generation->balancers;
+    pick->service = x->request.service;
+    pick->host = x->request.target_host;
+    pick->port = x->request.target_port;
+    pick->done = pick_done;
+    pick->user = x;
+    return pick_next(pick);
+}
+
+enum step step_pick(struct exchange *x)
+{
+    enum weir_err err = pick_now(x);
+    if (err == WEIR_ERR_AGAIN)
+        return STEP_WAIT;
+    if (err != WEIR_OK) {
+        x->gateway->slot->target_failures++;
+        return step_fail(x, err, err == WEIR_ERR_TARGET_BUSY);
+    }
+    x->request.picked_us = clock_mono_us();
+    return STEP_NEXT;
+}
+
+static void dial_done(struct conn *conn, enum weir_err err, void *user)
+{
+    struct exchange *x = user;
+    x->dial = NULL;
+    x->target = conn;
+    x->async_error = err;
+    x->async_done = true;
+    exchange_go(x);
+}
+
+static struct attempt_record *record_of(struct exchange *x)
+{
+    unsigned count = x->request.attempt_count;
+    return count == 0 ? NULL : &x->request.attempts[count - 1];
+}
+
+static void record_attempt(struct exchange *x)
+{
+    struct weir_request *request = &x->request;
+    if (request->attempt_count < ATTEMPT_RECORDS)
+        request->attempt_count++;
+    *record_of(x) = (struct attempt_record){
+        .ip = address_ip_text(&x->pick.address),
+        .port = x->pick.address.port,
+        .started_ms = clock_wall_ms(),
+    };
+}
+
+static enum step connected(struct exchange *x)
+{
+    conn_set_events(x->target, &target_events, x);
+    return STEP_NEXT;
+}
+
+enum step step_connect(struct exchange *x)
+{
+    if (x->async_done) {
+        x->async_done = false;
+        if (x->target != NULL)
+            return connected(x);
+        return step_target_failed(x, x->async_error == WEIR_ERR_TIMEOUT ? WEIR_ERR_TARGET_TIMEOUT
+                                                                        : WEIR_ERR_TARGET_BAD);
+    }
+    x->attempts++;
+    x->sent_any = false;
+    record_attempt(x);
+    x->target = pool_take(x->pick.pool, &x->target_requests);
+    if (x->target != NULL) {
+        x->gateway->slot->pool_reused++;
+        return connected(x);
+    }
+    x->gateway->slot->pool_dialed++;
+    x->target_requests = 0;
+    x->dial =
+        pool_dial(x->pick.pool, (uint32_t)x->request.service->connect_timeout_ms, dial_done, x);
+    return x->dial == NULL ? step_fail(x, WEIR_ERR_NO_MEMORY, true) : STEP_WAIT;
+}
+
+/* ---- the request goes out */
+
+static enum relay_result through_hooks(struct exchange *x, enum direction direction,
+                                       struct relay *relay, struct span piece, bool last)
+{
+    enum weir_err err = WEIR_OK;
+    enum phase_result result =
+        phase_body(&x->request, direction, piece, last, &relay->changed, &err);
+    switch (result) {
+    case PHASE_WAIT:
+        return RELAY_PARKED;
+    case PHASE_FAILED:
+        return err == WEIR_ERR_BODY_TOO_LARGE ? RELAY_LIMIT : RELAY_HOOK_FAILED;
+    case PHASE_DONE:
+        return RELAY_ANSWERED;
+    case PHASE_NEXT:
+        break;
+    }
+    return RELAY_DONE;
+}
+static enum relay_result hook_up(struct relay *relay, struct span piece, bool last)
+{
+    return through_hooks(CONTAINER_OF(relay, struct exchange, up), TO_TARGET, relay, piece, last);
+}
+static enum relay_result hook_down(struct relay *relay, struct span piece, bool last)
+{
+    return through_hooks(CONTAINER_OF(relay, struct exchange, down), TO_CLIENT, relay, piece, last);
+}
+
+void hook_body(struct exchange *x, enum direction direction)
+{
+    const struct chain_set *set = x->request.set;
+    unsigned need = set == NULL ? WEIR_BODY_NONE : set->body_need[direction];
+    struct relay *relay = direction == TO_TARGET ? &x->up : &x->down;
+    if (need == WEIR_BODY_NONE || (relay->source.ended && relay->source.kind == HTTP_BODY_NONE))
+        return;
+    relay->hook = direction == TO_TARGET ? hook_up : hook_down;
+    relay->changed.limit = WHOLE_BODY_MAX;
+    relay->refilled = true; /* hooks see a body once: no second try */
+    if (need != WEIR_BODY_TEE)
+        relay->chunked = true;
+}
+
+/* The body from its start: from the client's buffer, or the copy a policy asked for. */
+static void begin_body(struct exchange *x)
+{
+    struct relay *up = &x->up;
+    if (x->from_memory) {
+        struct span bytes = x->request.bodies[TO_TARGET].bytes;
+        struct http_framing whole = {.kind = bytes.size > 0 ? HTTP_BODY_LENGTH : HTTP_BODY_NONE,
+                                     .length = bytes.size};
+        union {
+            const char *from;
+            char *to;
+        } body = {.from = bytes.data}; /* nothing is read into it: relay_pump() has no source */
+        up->buffer = body.to;
+        up->base = up->at = 0;
+        up->size = up->capacity = (uint32_t)bytes.size;
+        relay_begin(up, &whole, 0);
+    } else {
+        up->base = up->at = x->head_size;
+        up->size = x->in_size;
+        relay_begin(up, &x->framing, up->source.limit);
+        up->chunked = x->framing.kind == HTTP_BODY_CHUNKED;
+    }
+    hook_body(x, TO_TARGET);
+}
+
+enum step step_send(struct exchange *x)
+{
+    begin_body(x);
+    struct span head = forward_request_head(x);
+    if (!span_is_set(head) || !outgoing_add(&x->up.out, head))
+        return step_fail(x, WEIR_ERR_NO_MEMORY, true);
+    x->up_active = true;
+    enum step step = pump_request_body(x);
+    if (step != STEP_WAIT)
+        return step;
+    x->sent_any = x->up.sent > 0;
+    if (!x->up_active && !x->sent_any) /* a kept connection that had ended */
+        return step_target_failed(x, WEIR_ERR_TARGET_BAD);
+    x->out_drained = true; /* no answer can be there yet: wait for the event */
+    return STEP_NEXT;
+}
+
+/* The client's body is broken or too much: say so while nothing else was said. */
+static enum step body_refused(struct exchange *x, enum weir_err err)
+{
+    exchange_drop_target(x);
+    x->close_client = true;
+    return x->answer_started ? STEP_CUT : step_fail(x, err, true);
+}
+
+/* A policy answered or failed over the body: what it holds is not the target's any more. */
+static enum step body_stopped(struct exchange *x, bool answered)
+{
+    exchange_drop_target(x);
+    if (x->answer_started)
+        return STEP_CUT;
+    return answered ? STEP_REPLY : step_fail(x, WEIR_ERR_POLICY_FAILED, false);
+}
+
+enum step pump_request_body(struct exchange *x)
+{
+    struct relay *up = &x->up;
+    struct conn *client = x->client->conn;
+    if (x->has_resumed) { /* a hook had parked: what it let out goes on */
+        x->has_resumed = false;
+        if (x->resumed == PHASE_FAILED || x->resumed == PHASE_DONE)
+            return body_stopped(x, x->resumed == PHASE_DONE);
+        relay_resume(up, request_body_output(&x->request, TO_TARGET),
+                     request_body_ended(&x->request, TO_TARGET));
+    }
+    enum relay_result result = relay_pump(up, x->from_memory ? NULL : client, x->target);
+    if (!x->from_memory)
+        x->in_size = up->size;
+    if (up->paused && !up->blocked && result != RELAY_PARKED) {
+        up->paused = false;
+        conn_resume_reading(client);
+    }
+    switch (result) {
+    case RELAY_DONE:
+    case RELAY_SINK_GONE: /* the target may have answered before it closed: read that */
+        x->up_active = false;
+        return STEP_WAIT;
+    case RELAY_WAIT:
+    case RELAY_PARKED:
+        return STEP_WAIT;
+    case RELAY_SOURCE_GONE:
+        return STEP_CUT;
+    case RELAY_BAD:
+        return body_refused(x, WEIR_ERR_BAD_REQUEST);
+    case RELAY_LIMIT:
+        return body_refused(x, WEIR_ERR_BODY_TOO_LARGE);
+    case RELAY_HOOK_FAILED:
+    case RELAY_ANSWERED:
+        break;
+    }
+    return body_stopped(x, result == RELAY_ANSWERED);
+}
+
+/* ---- the answer comes in */
+
+static bool is_idempotent(unsigned method) /* RFC 9110 9.2.2, as Kong's engine has it */
+{
+    return method != HTTP_METHOD_POST && method != HTTP_METHOD_PATCH &&
+           method != HTTP_METHOD_UNKNOWN;
+}
+
+static bool may_retry(struct exchange *x, enum weir_err err)
+{
+    bool safe = !x->sent_any || is_idempotent(x->request.head.method_id);
+    if (x->answer_started || x->up.refilled || !safe)
+        return false;
+    /* One that was kept and had ended says nothing about the target: that try is free, once. */
+    if (x->target_requests > 0 && x->out_size == 0 && err != WEIR_ERR_TARGET_TIMEOUT &&
+        !x->free_retry) {
+        x->free_retry = true;
+        x->attempts--;
+        return true;
+    }
+    return x->attempts <= x->request.service->retries;
+}
+
+enum step step_target_failed(struct exchange *x, enum weir_err err)
+{
+    struct attempt_record *record = record_of(x);
+    if (record != NULL)
+        record->error = err;
+    x->gateway->slot->target_failures++;
+    bool again = may_retry(x, err);
+    exchange_drop_target(x);
+    x->out_size = x->out_seen = 0;
+    if (x->answer_started)
+        return STEP_CUT;
+    if (!again)
+        return step_fail(x, err, true);
+    x->gateway->slot->retries++;
+    return STEP_RETRY;
+}
+
+static enum step frame_response(struct exchange *x)
+{
+    const char *reason = "";
+    struct weir_request *request = &x->request;
+    bool head_only = request->head.method_id == HTTP_METHOD_HEAD;
+    enum weir_err err = request->response.status == 101
+                            ? WEIR_ERR_TARGET_BAD
+                            : http_frame_response(&request->response, head_only, false,
+                                                  &x->response_framing, &reason);
+    if (err != WEIR_OK) {
+        log_info("answer refused: %s", reason);
+        exchange_drop_target(x);
+        return step_fail(x, WEIR_ERR_TARGET_BAD, true);
+    }
+    http_headers_mark_hop(&request->response.headers);
+    x->target_keep = x->response_framing.keep_alive;
+    record_of(x)->status = request->response.status;
+    request->answered_us = clock_mono_us();
+    return STEP_NEXT;
+}
+
+/* OK: a final head is there; AGAIN: more bytes are needed; else it is refused. */
+static enum weir_err parse_response(struct exchange *x)
+{
+    struct http_limits limits = {RESPONSE_HEAD_MAX, 0, 100};
+    for (int interim = 0; interim < INTERIM_MAX; interim++) {
+        size_t head_size = 0;
+        enum weir_err err = WEIR_ERR_TARGET_BAD;
+        const char *reason = "";
+        enum http_result result =
+            http_parse_response(x->out, x->out_size, x->out_seen, &limits, &x->request.response,
+                                &head_size, &err, &reason);
+        if (result == HTTP_INCOMPLETE) {
+            x->out_seen = x->out_size;
+            return WEIR_ERR_AGAIN;
+        }
+        if (result == HTTP_REFUSED) {
+            log_info("answer refused: %s", reason);
+            return err;
+        }
+        x->out_head = (uint32_t)head_size;
+        if (x->request.response.status >= 200 || x->request.response.status == 101)
+            return WEIR_OK;
+        x->out_size -= x->out_head; /* 100, 102, 103: what counts comes behind it */
+        memmove(x->out, x->out + x->out_head, x->out_size);
+        x->out_seen = 0;
+        if (x->out_size == 0)
+            return WEIR_ERR_AGAIN;
+    }
+    return WEIR_ERR_TARGET_BAD;
+}
+
+enum step step_read_response(struct exchange *x)
+{
+    for (;;) {
+        if (x->out_size > x->out_seen) {
+            enum weir_err err = parse_response(x);
+            if (err == WEIR_OK)
+                return frame_response(x);
+            if (err != WEIR_ERR_AGAIN) {
+                exchange_drop_target(x);
+                x->gateway->slot->target_failures++;
+                return step_fail(x, WEIR_ERR_TARGET_BAD, true);
+            }
+        }
+        if (x->out_drained) {
+            x->out_drained = false;
+            return STEP_WAIT;
+        }
+        size_t room = IO_BUFFER - x->out_size;
+        ssize_t got = conn_read(x->target, x->out + x->out_size, room);
+        if (got == CONN_AGAIN)
+            return STEP_WAIT;
+        if (got <= 0)
+            return step_target_failed(x, WEIR_ERR_TARGET_BAD);
+        x->out_size += (uint32_t)got;
+        x->out_drained = (size_t)got < room;
+    }
+}
+
+enum step step_response_headers(struct exchange *x)
+{
+    struct weir_request *request = &x->request;
+    if (!request->has_response) {
+        request->has_response = request->from_target = true;
+        if (request_response_started(request) != WEIR_OK)
+            log_warn("a policy's response fields were left out: there are too many");
+    }
+    return step_phase(x, PHASE_RESPONSE_HEADERS, TO_CLIENT);
+}
+
+/* ---- and goes on to the client */
+
+static enum step begin_answer(struct exchange *x)
+{
+    struct relay *down = &x->down;
+    bool old_client = x->request.head.minor_version == 0;
+    down->buffer = x->out;
+    down->base = down->at = x->out_head;
+    down->size = x->out_size;
+    down->capacity = IO_BUFFER;
+    relay_begin(down, &x->response_framing, 0);
+    down->chunked = x->response_framing.kind == HTTP_BODY_CHUNKED ||
+                    x->response_framing.kind == HTTP_BODY_UNTIL_CLOSE;
+    hook_body(x, TO_CLIENT);
+    x->until_close = down->chunked && old_client;
+    down->chunked = down->chunked && !old_client;
+    if (x->until_close || x->up_active || x->gateway->draining)
+        x->close_client = true;
+    struct span head = forward_response_head(x);
+    if (!span_is_set(head) || !outgoing_add(&down->out, head))
+        return STEP_CUT;
+    x->answer_started = true;
+    return STEP_NEXT;
+}
+
+enum step step_relay(struct exchange *x)
+{
+    struct relay *down = &x->down;
+    if (!x->answer_started) {
+        enum step step = begin_answer(x);
+        if (step != STEP_NEXT)
+            return step;
+        down->drained = x->out_size < IO_BUFFER;
+    }
+    if (x->has_resumed) {
+        x->has_resumed = false;
+        if (x->resumed == PHASE_FAILED)
+            return STEP_CUT;
+        relay_resume(down, request_body_output(&x->request, TO_CLIENT),
+                     request_body_ended(&x->request, TO_CLIENT));
+    }
+    enum relay_result result = relay_pump(down, x->target, x->client->conn);
+    if (down->paused && !down->blocked && result == RELAY_WAIT) {
+        down->paused = false;
+        conn_resume_reading(x->target);
+    }
+    if (result == RELAY_DONE)
+        return STEP_NEXT;
+    return result == RELAY_WAIT || result == RELAY_PARKED ? STEP_WAIT : STEP_CUT;
+}
+
+/* ---- events of its connection */
+
+static void target_readable(struct conn *conn)
+{
+    struct exchange *x = conn_user(conn);
+    bool wanted = x->state == STATE_READ_RESPONSE || (x->state == STATE_RELAY && !x->down.blocked &&
+                                                      !x->request.walks[TO_CLIENT].waiting);
+    if (wanted) {
+        exchange_go(x);
+    } else {
+        x->down.paused = true;
+        conn_pause_reading(conn);
+    }
+}
+
+static void target_writable(struct conn *conn)
+{
+    struct exchange *x = conn_user(conn);
+    if (x->up_active)
+        exchange_pump(x);
+}
+
+const struct conn_events target_events = {.readable = target_readable, .writable = target_writable};
