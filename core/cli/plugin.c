@@ -1,14 +1,21 @@
 /* weir plugin list | schema NAME | inspect FILE */
-#include "cli/verbs.h"
-
-#include "base/buf.h"
-#include "plugin_host/catalog.h"
-#include "plugin_host/elf_lint.h"
-
 #include <errno.h>
 #include <stdio.h>
 
-static const weir_host host = {.size = sizeof(weir_host), .major = WEIR_MAJOR, .minor = WEIR_MINOR};
+#include "base/buf.h"
+#include "cli/verbs.h"
+#include "plugin_host/catalog.h"
+#include "plugin_host/elf_lint.h"
+
+const char cli_plugin_details[] =
+    "  list          name, version, priority and build of every plugin that is found\n"
+    "  schema NAME   its configuration: fields, defaults, types and what they mean\n"
+    "  inspect FILE  what a built plugin says of itself and whether weir would load it; none of "
+    "its\n"
+    "                code runs\n"
+    "\n"
+    "Plugins are looked for in WEIR_PLUGIN_PATH, else in ../lib/weir/plugins beside this "
+    "program.\n";
 
 static int usage(void)
 {
@@ -30,15 +37,17 @@ static int list(struct catalog *catalog)
         }
         const weir_plugin *plugin = image_plugin(image);
         (void)printf("%-24s %-10s priority %-8d build %.12s%s\n", name, plugin->version,
-                     plugin->priority, image_hash(image).data, image_is_pinned(image) ? " pinned" : "");
+                     plugin->priority, image_hash(image).data,
+                     image_is_pinned(image) ? " pinned" : "");
     }
     return answer;
 }
 
 static const char *type_name(uint32_t type)
 {
-    static const char *const names[] = {"?",    "boolean",  "integer", "number", "string", "enum",
-                                        "duration", "bytes", "list",   "map",    "record"};
+    static const char *const names[] = {"?",      "boolean", "integer",  "number",
+                                        "string", "enum",    "duration", "bytes",
+                                        "list",   "map",     "record"};
     return type < COUNT_OF(names) ? names[type] : names[0];
 }
 
@@ -104,11 +113,11 @@ int cli_plugin(int argc, char **argv)
     const char *copies = cli_copies_make();
     if (copies == NULL)
         return CLI_FAILED;
-    struct catalog *catalog = catalog_create(cli_plugin_folder(), copies, &host);
+    struct idle_plugins plugins;
     int answer = CLI_FAILED;
-    if (catalog != NULL)
-        answer = is_list ? list(catalog) : schema(catalog, argv[2]);
-    catalog_destroy(catalog);
+    if (idle_plugins_open(&plugins, cli_plugin_folder(), copies))
+        answer = is_list ? list(plugins.catalog) : schema(plugins.catalog, argv[2]);
+    idle_plugins_close(&plugins);
     cli_copies_remove();
     return answer;
 }

@@ -1,18 +1,43 @@
-/* The command line: one table of verbs, one file for each verb. */
+/* The command line: one table of verbs, one file for each verb or pair of verbs. */
 #ifndef WEIR_CLI_VERBS_H
 #define WEIR_CLI_VERBS_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
 
 enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_BAD_CONFIG = 3 };
 
 /* argv[0] is the verb; the answer is the exit code. */
+int cli_run(int argc, char **argv);
+int cli_reload(int argc, char **argv);
+int cli_stop(int argc, char **argv);
+int cli_health(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_plugin(int argc, char **argv);
+int cli_echo(int argc, char **argv);
+int cli_version(int argc, char **argv);
+
+/* What `weir VERB --help` says beyond the line of the table: whole lines. A line that begins with
+ * two spaces is a term, and its meaning follows after two or more; the man page tells them apart by
+ * that. */
+extern const char cli_run_details[], cli_reload_details[], cli_stop_details[], cli_health_details[],
+    cli_check_details[], cli_plugin_details[], cli_echo_details[];
 
 /* argv as main() got it. */
 int cli_main(int argc, char **argv);
 
-/* Where plugins are: WEIR_PLUGIN_PATH, else lib/weir/plugins beside the folder of this binary. Static
- * storage. */
+/* The usage line of `verb`, after a sentence about what was wrong, to stderr; CLI_USAGE. */
+int cli_usage(const char *verb, const char *format, ...) WEIR_PRINTF(2, 3);
+
+/* `--prefix P` and nothing else: P, WEIR_PREFIX or the default one; NULL: wrong usage, said so. */
+const char *cli_prefix(int argc, char **argv);
+/* Ask the gateway that runs on `prefix`; the answer goes to stdout, or to stderr when it failed.
+ * The exit code to end with. */
+int cli_ask(const char *prefix, const char *question, uint32_t timeout_ms);
+
+/* Where plugins are: WEIR_PLUGIN_PATH, else lib/weir/plugins beside the folder of this binary.
+ * Static storage. */
 const char *cli_plugin_folder(void);
 /* A private folder for the images of this call, removed by cli_copies_remove(); NULL: none could be
  * made, and it was said why. */

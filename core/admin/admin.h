@@ -1,0 +1,26 @@
+/* The status and admin listeners of a worker: read-only views of shared memory and of the current
+ * generation. Status: /status, /status/ready, /status/live, /metrics. Admin: /, /status, /metrics.
+ * A small HTTP/1 server of its own, so that traffic and its policies never meet it. [worker] */
+#ifndef WEIR_ADMIN_ADMIN_H
+#define WEIR_ADMIN_ADMIN_H
+
+#include "gateway/gateway.h"
+#include "plugin_host/shared.h"
+
+struct admin;
+enum admin_kind { ADMIN_STATUS, ADMIN_ADMIN };
+
+struct admin_options { /* all borrowed */
+    struct loop *loop;
+    struct gateway *gateway;
+    struct shared *shared;
+    uint32_t worker;
+};
+
+WEIR_MUST_USE struct admin *admin_create(const struct admin_options *options);
+void admin_destroy(struct admin *admin); /* NULL is fine */
+/* The descriptor stays the caller's. */
+WEIR_MUST_USE enum weir_err admin_listen(struct admin *admin, int fd, enum admin_kind kind,
+                                         struct tls_server *tls);
+
+#endif

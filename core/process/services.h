@@ -1,0 +1,23 @@
+/* What a worker's loop lends to policies: timers, descriptors, wakes. */
+#ifndef WEIR_PROCESS_SERVICES_H
+#define WEIR_PROCESS_SERVICES_H
+
+#include "net/loop.h"
+#include "plugin_host/host.h"
+
+struct services {
+    struct host_services table; /* for plugin_host_create() */
+    struct loop *loop;
+    struct plugin_host *host;
+    struct loop_async turn;
+    struct list timers, ios; /* those not given back */
+};
+
+/* Embedded in the worker; `loop` is borrowed. */
+void services_init(struct services *services, struct loop *loop);
+/* Whose turn it is from now on; NULL: nobody's. */
+void services_set_host(struct services *services, struct plugin_host *host);
+/* After the host is gone. */
+void services_fini(struct services *services);
+
+#endif

@@ -1,0 +1,213 @@
+#include "admin/admin.h"
+
+#include <cjson/cJSON.h>
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "talk.h"
+
+/* A gateway that exists as shared memory alone: what the documents are made of. */
+struct instance {
+    struct loop *loop;
+    struct shared *shared;
+    struct admin *admin;
+    int fds[2]; /* by enum admin_kind */
+};
+
+static void instance_start(struct instance *instance)
+{
+    instance->loop = loop_create();
+    instance->shared = shared_create(1 << 20, 2);
+    cr_assert(instance->loop != NULL && instance->shared != NULL);
+    struct gateway_facts *facts = shared_facts(instance->shared);
+    facts->ready = 1;
+    facts->workers = 2;
+    facts->routes = 7;
+    facts->worker_restarts = 3;
+    memcpy(facts->config_hash, "0123456789abcdef0123456789abcdef", 32);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct worker_slot *slot = shared_worker(instance->shared, i);
+        slot->pid = i == 0 ? getpid() : 0;
+        slot->state = WORKER_READY;
+        slot->generation = 4;
+        slot->accepted = 10 + i;
+        slot->requests = 100 + i;
+        slot->connections = 2;
+    }
+    const struct admin_options options = {
+        .loop = instance->loop, .gateway = NULL, .shared = instance->shared, .worker = 0};
+    instance->admin = admin_create(&options);
+    cr_assert_not_null(instance->admin);
+    for (int kind = 0; kind < 2; kind++) {
+        instance->fds[kind] = talk_listen();
+        cr_assert_eq(
+            admin_listen(instance->admin, instance->fds[kind], (enum admin_kind)kind, NULL),
+            WEIR_OK);
+    }
+}
+
+static void instance_stop(struct instance *instance)
+{
+    admin_destroy(instance->admin);
+    loop_destroy(instance->loop);
+    shared_destroy(instance->shared);
+    for (int kind = 0; kind < 2; kind++)
+        (void)close(instance->fds[kind]);
+}
+
+/* The answer as it came, freed by the caller. */
+static char *ask(struct instance *instance, enum admin_kind kind, const char *method,
+                 const char *target)
+{
+    AUTO_BUF request = BUF_INIT;
+    buf_printf(&request, "%s %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", method, target);
+    char *got = talk(instance->loop, instance->fds[kind], buf_view(&request), request.size);
+    cr_assert_not_null(got, "%s %s is not answered", method, target);
+    return got;
+}
+
+static const char *body_of(const char *answer)
+{
+    const char *at = strstr(answer, "\r\n\r\n");
+    cr_assert_not_null(at);
+    return at + 4;
+}
+
+Test(admin, every_path_has_its_listener)
+{
+    static const struct {
+        const char *why;
+        enum admin_kind kind;
+        const char *method, *target;
+        int status;
+    } rows[] = {
+        {"status", ADMIN_STATUS, "GET", "/status", 200},
+        {"a trailing slash is accepted", ADMIN_STATUS, "GET", "/status/", 200},
+        {"a query is ignored", ADMIN_STATUS, "GET", "/status?unit=k", 200},
+        {"ready", ADMIN_STATUS, "GET", "/status/ready", 200},
+        {"live", ADMIN_STATUS, "GET", "/status/live", 200},
+        {"metrics", ADMIN_STATUS, "GET", "/metrics", 200},
+        {"HEAD", ADMIN_STATUS, "HEAD", "/status", 200},
+        {"the root is the admin's", ADMIN_STATUS, "GET", "/", 404},
+        {"the root", ADMIN_ADMIN, "GET", "/", 200},
+        {"status on admin too", ADMIN_ADMIN, "GET", "/status", 200},
+        {"metrics on admin too", ADMIN_ADMIN, "GET", "/metrics", 200},
+        {"ready is the status listener's", ADMIN_ADMIN, "GET", "/status/ready", 404},
+        {"unknown", ADMIN_ADMIN, "GET", "/nope", 404},
+        {"unknown, whatever the method", ADMIN_ADMIN, "POST", "/nope", 404},
+        {"nothing is written here", ADMIN_ADMIN, "POST", "/status", 405},
+        {"nor deleted", ADMIN_STATUS, "DELETE", "/metrics", 405},
+    };
+    struct instance instance;
+    instance_start(&instance);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char *got = ask(&instance, rows[i].kind, rows[i].method, rows[i].target);
+        char want[16];
+        (void)snprintf(want, sizeof(want), "HTTP/1.1 %d ", rows[i].status);
+        cr_expect(strncmp(got, want, strlen(want)) == 0, "%s: %.60s", rows[i].why, got);
+        if (rows[i].status == 404)
+            cr_expect_str_eq(body_of(got), "{\"message\":\"Not found\"}", "%s", rows[i].why);
+        if (rows[i].status == 405)
+            cr_expect_not_null(strstr(got, "\r\nAllow: GET, HEAD\r\n"), "%s", rows[i].why);
+        free(got);
+    }
+    instance_stop(&instance);
+}
+
+Test(admin, ready_means_serving_and_not_draining)
+{
+    static const struct {
+        const char *why;
+        uint32_t ready, draining;
+        const char *status, *body;
+    } rows[] = {
+        {"serving", 1, 0, "HTTP/1.1 200 ", "{\"message\":\"ready\"}"},
+        {"starting", 0, 0, "HTTP/1.1 503 ", "{\"message\":\"not every worker serves yet\"}"},
+        {"stopping", 1, 1, "HTTP/1.1 503 ", "{\"message\":\"draining\"}"},
+    };
+    struct instance instance;
+    instance_start(&instance);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        shared_facts(instance.shared)->ready = rows[i].ready;
+        shared_facts(instance.shared)->draining = rows[i].draining;
+        char *got = ask(&instance, ADMIN_STATUS, "GET", "/status/ready");
+        cr_expect(strncmp(got, rows[i].status, 13) == 0, "%s: %.60s", rows[i].why, got);
+        cr_expect_str_eq(body_of(got), rows[i].body, "%s", rows[i].why);
+        free(got);
+        got = ask(&instance, ADMIN_STATUS, "GET", "/status/live");
+        cr_expect(strncmp(got, "HTTP/1.1 200 ", 13) == 0, "%s: alive all the same", rows[i].why);
+        free(got);
+    }
+    instance_stop(&instance);
+}
+
+static double number(const cJSON *root, const char *object, const char *name)
+{
+    const cJSON *at = cJSON_GetObjectItemCaseSensitive(root, object);
+    return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(at, name));
+}
+
+Test(admin, status_sums_the_workers)
+{
+    struct instance instance;
+    instance_start(&instance);
+    char *got = ask(&instance, ADMIN_STATUS, "GET", "/status");
+    cJSON *root = cJSON_Parse(body_of(got));
+    cr_assert_not_null(root, "%s", got);
+    cr_expect_eq((int)number(root, "server", "connections_accepted"), 21);
+    cr_expect_eq((int)number(root, "server", "total_requests"), 201);
+    cr_expect_eq((int)number(root, "server", "connections_active"), 4);
+    cr_expect_str_eq(
+        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "configuration_hash")),
+        "0123456789abcdef0123456789abcdef", "not terminated in memory, cut here");
+    const cJSON *memory = cJSON_GetObjectItemCaseSensitive(root, "memory");
+    const cJSON *workers = cJSON_GetObjectItemCaseSensitive(memory, "workers");
+    cr_expect_eq(cJSON_GetArraySize(workers), 1, "a slot without process is no worker");
+    const cJSON *pid = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(workers, 0), "pid");
+    cr_expect_eq((int)cJSON_GetNumberValue(pid), getpid());
+    cJSON_Delete(root);
+    free(got);
+    instance_stop(&instance);
+}
+
+Test(admin, metrics_have_kongs_names_and_ours)
+{
+    static const char *const lines[] = {
+        "# TYPE kong_nginx_connections_total gauge\n",
+        "state=\"accepted\"} 21\n",
+        "state=\"total\"} 201\n",
+        "subsystem=\"http\"} 201\n",
+        "kong_datastore_reachable 1\n",
+        "# TYPE weir_worker_restarts_total counter\nweir_worker_restarts_total 3\n",
+        "weir_entities{kind=\"routes\"} 7\n",
+        "weir_worker_generation{worker=\"0\"} 4\n",
+        "weir_workers 1\n",
+    };
+    struct instance instance;
+    instance_start(&instance);
+    char *got = ask(&instance, ADMIN_ADMIN, "GET", "/metrics");
+    cr_expect_not_null(strstr(got, "Content-Type: text/plain; charset=UTF-8\r\n"));
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        cr_expect_not_null(strstr(got, lines[i]), "no line: %s", lines[i]);
+    cr_expect_null(strstr(got, "weir_worker_generation{worker=\"1\"}"),
+                   "a slot without process shows nothing");
+    free(got);
+    instance_stop(&instance);
+}
+
+Test(admin, root_says_who_it_is_without_a_generation)
+{
+    struct instance instance;
+    instance_start(&instance);
+    char *got = ask(&instance, ADMIN_ADMIN, "GET", "/");
+    cJSON *root = cJSON_Parse(body_of(got));
+    cr_assert_not_null(root, "%s", got);
+    cr_expect_str_eq(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "tagline")),
+                     "Welcome to weir");
+    cr_expect(cJSON_IsString(cJSON_GetObjectItemCaseSensitive(root, "version")));
+    cJSON_Delete(root);
+    free(got);
+    instance_stop(&instance);
+}
