@@ -17,10 +17,14 @@ run() { # expected exit code, then the command
 says() { grep -qF -- "$1" "$work/out" || fail "the output lacks: $1"; }
 silent_about() { ! grep -qF -- "$1" "$work/out" || fail "the output has: $1"; }
 
-run 0 "$WEIR" check "$WEIR_SOURCE_DIR/conf/weir.yaml"
-says 'ok: services 1, routes 2, consumers 1'
-run 0 "$WEIR" --help
-run 0 "$WEIR" check --help
+WEIR_PLUGIN_PATH=$WEIR_PLUGIN_DIR run 0 "$WEIR" check "$WEIR_SOURCE_DIR/conf/weir.yaml"
+says 'ok: services 1, routes 2, consumers 1, upstreams 0, policies 6'
+silent_about warning
+# Without the plugins it names, it says so once for each.
+run 3 "$WEIR" check "$WEIR_SOURCE_DIR/conf/weir.yaml"
+for name in key-auth rate-limiting cors correlation-id file-log prometheus; do
+    says "plugin '$name' is not installed"
+done
 run 0 "$WEIR" version
 run 2 "$WEIR"
 run 2 "$WEIR" chekc x

@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""CPU per request and requests per second of nginx, haproxy and weir at the same work, as ratios
+within one run: each round measures all of them one after the other, the median round is shown.
+CPU is what the kernel counts for the proxy's worker; the upstream is an nginx of its own."""
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+WEIR = os.environ.get("WEIR_BINARY", ROOT + "/build/release/bin/weir")
+TICKS = os.sysconf("SC_CLK_TCK")
+BODY = "x" * 1024
+
+
+def tool(name):
+    return shutil.which(name) or f"/usr/sbin/{name}"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_port(port):
+    for _ in range(400):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit(f"bench: nothing listens on {port}")
+
+
+def children(pid):
+    out = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(p) for p in out.stdout.split()]
+
+
+def cpu_seconds(pid):
+    """User and system time, from the scheduler's own nanoseconds when the kernel shows them."""
+    try:
+        with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+            return int(f.read().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class Proxy:
+    def __init__(self, name, directory, upstream):
+        self.name, self.dir, self.port = name, directory, free_port()
+        self.upstream = upstream
+        self.process = None
+
+    def write(self, name, text):
+        path = f"{self.dir}/{self.name}-{name}"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def start(self, command, env=None):
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL, env=env)
+        wait_port(self.port)
+
+    def workers(self):
+        return children(self.process.pid) or [self.process.pid]
+
+    def stop(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+
+
+NGINX = """worker_processes 1; pid {dir}/{name}.pid; error_log /dev/null; daemon off;
+events {{ worker_connections 4096; }}
+http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {dir}/t1;
+ proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4;
+ scgi_temp_path {dir}/t5; {body} }}
+"""
+
+
+def upstream_server(directory):
+    proxy = Proxy("upstream", directory, 0)
+    text = NGINX.format(dir=directory, name="upstream", body=f"""
+ server {{ listen 127.0.0.1:{proxy.port}; location / {{
+   default_type application/json; return 200 "{BODY}"; }} }}""")
+    proxy.start([tool("nginx"), "-c", proxy.write("nginx.conf", text)])
+    return proxy
+
+
+def start_nginx(proxy):
+    text = NGINX.format(dir=proxy.dir, name="nginx", body=f"""
+ upstream up {{ server 127.0.0.1:{proxy.upstream}; keepalive 64;
+   keepalive_requests 1000000000; }}
+ server {{ listen 127.0.0.1:{proxy.port}; location / {{
+   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+   proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host;
+   proxy_set_header X-Forwarded-Port $server_port; proxy_set_header X-Real-IP $remote_addr;
+   proxy_set_header X-Request-Id $request_id; add_header X-Request-Id $request_id;
+   proxy_pass http://up; }} }}""")
+    proxy.start([tool("nginx"), "-c", proxy.write("nginx.conf", text)])
+
+
+def start_haproxy(proxy):
+    text = f"""global
+ nbthread 1
+ maxconn 4096
+defaults
+ mode http
+ timeout client 60s
+ timeout server 60s
+ timeout connect 5s
+ option forwardfor
+ http-reuse always
+frontend f
+ bind 127.0.0.1:{proxy.port}
+ unique-id-format %[uuid()]
+ unique-id-header X-Request-Id
+ http-request set-header X-Forwarded-Proto http
+ http-request set-header X-Forwarded-Host %[req.hdr(host)]
+ http-request set-header X-Forwarded-Port %[dst_port]
+ http-request set-header X-Real-IP %[src]
+ http-response set-header X-Request-Id %[unique-id]
+ default_backend b
+backend b
+ server s 127.0.0.1:{proxy.upstream}
+"""
+    proxy.start([tool("haproxy"), "-db", "-f", proxy.write("haproxy.cfg", text)])
+
+
+POLICIES = """
+consumers:
+- username: bench
+  keyauth_credentials: [{key: benchkey}]
+plugins:
+- {name: key-auth}
+- {name: rate-limiting, config: {minute: 1000000000, policy: local}}
+- {name: correlation-id, config: {echo_downstream: true}}
+- {name: prometheus, config: {status_code_metrics: true}}
+"""
+
+
+def weir_config(proxy, policies):
+    return f"""_format_version: "3.0"
+gateway:
+  proxy_listen: "127.0.0.1:{proxy.port}"
+  admin_listen: "off"
+  status_listen: "off"
+  workers: 1
+  prefix: {proxy.dir}/{proxy.name}
+  keepalive_requests: 0
+  upstream_keepalive_max_requests: 0
+services:
+- name: s
+  url: http://127.0.0.1:{proxy.upstream}
+  routes: [{{name: r, paths: [/]}}]
+{POLICIES if policies else ""}"""
+
+
+def start_weir(proxy, policies=False, prefix=(), extra=()):
+    os.makedirs(f"{proxy.dir}/{proxy.name}", exist_ok=True)
+    path = proxy.write("weir.yaml", weir_config(proxy, policies))
+    proxy.start([*prefix, WEIR, "run", "-c", path, *extra])
+
+
+PROXIES = {
+    "nginx": start_nginx,
+    "haproxy": start_haproxy,
+    "weir": start_weir,
+    "weir+4 policies": lambda p: start_weir(p, policies=True),
+}
+
+
+def load(port, seconds, connections=32):
+    """Requests done and requests per second; errors end the bench."""
+    out = subprocess.run(
+        [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-H", "apikey: benchkey",
+         "-H", "Accept: application/json", "-H", "User-Agent: bench/1.0 (load)",
+         f"http://127.0.0.1:{port}/orders/42?full=1"],
+        capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in out or "Socket errors" in out:
+        raise SystemExit("bench: requests failed\n" + out)
+    done = int(re.search(r"(\d+) requests in", out).group(1))
+    return done, float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
+
+
+def measure(proxy, seconds):
+    before = sum(cpu_seconds(pid) for pid in proxy.workers())
+    done, rate = load(proxy.port, seconds)
+    used = sum(cpu_seconds(pid) for pid in proxy.workers()) - before
+    return used / done * 1e6, rate
+
+
+def compare(directory, upstream, rounds, seconds):
+    running = {}
+    for name, start in PROXIES.items():
+        running[name] = Proxy(name.split("+")[0] + ("-policies" if "+" in name else ""), directory,
+                              upstream)
+        start(running[name])
+        load(running[name].port, 1)
+    results = {name: [] for name in running}
+    for number in range(rounds):
+        for name, proxy in running.items():
+            results[name].append(measure(proxy, seconds))
+        print(f"round {number + 1}/{rounds} done", file=sys.stderr)
+    for proxy in running.values():
+        proxy.stop()
+    base_cpu = [r[0] for r in results["nginx"]]
+    base_rate = [r[1] for r in results["nginx"]]
+    print(f"{'':18}{'CPU us/req':>12}{'/ nginx':>9}{'req/s':>10}{'/ nginx':>9}   ratio by round")
+    for name, rows in results.items():
+        ratios = [r[0] / b for r, b in zip(rows, base_cpu)]
+        rates = [r[1] / b for r, b in zip(rows, base_rate)]
+        print(f"{name:18}{statistics.median(r[0] for r in rows):12.2f}"
+              f"{statistics.median(ratios):9.2f}{statistics.median(r[1] for r in rows):10.0f}"
+              f"{statistics.median(rates):9.2f}   " + " ".join(f"{r:.2f}" for r in ratios))
+
+
+def instructions(directory, upstream, policies, requests=3000):
+    """User-space instructions of one exchange: callgrind over the worker in one process, counted
+    between two marks, after a warm-up."""
+    proxy = Proxy("callgrind", directory, upstream)
+    out = f"{directory}/callgrind.out"
+    start_weir(proxy, policies, extra=["--single-process"],
+               prefix=[tool("valgrind"), "--tool=callgrind", "--instr-atstart=no",
+                       f"--callgrind-out-file={out}", "--quiet"])
+    pid = proxy.process.pid
+
+    def ask(count):
+        with socket.create_connection(("127.0.0.1", proxy.port)) as conn:
+            request = (b"GET /orders/42?full=1 HTTP/1.1\r\nHost: 127.0.0.1\r\napikey: benchkey\r\n"
+                       b"Accept: application/json\r\nUser-Agent: bench/1.0 (load)\r\n\r\n")
+            for _ in range(count):
+                conn.sendall(request)
+                data = b""
+                while not data.endswith(b"x" * 1024):
+                    data += conn.recv(65536)
+                assert data.startswith(b"HTTP/1.1 200"), data[:200]
+
+    ask(200)
+    subprocess.run([tool("callgrind_control"), "-i", "on", str(pid)], check=True,
+                   capture_output=True)
+    ask(requests)
+    subprocess.run([tool("callgrind_control"), "-i", "off", str(pid)], check=True,
+                   capture_output=True)
+    proxy.stop()
+    with open(out, encoding="utf-8", errors="replace") as f:
+        total = max(int(n) for n in re.findall(r"^(?:summary|totals): (\d+)", f.read(), re.M))
+    keep = os.environ.get("WEIR_BENCH_CALLGRIND")
+    if keep:
+        shutil.copy(out, keep)
+    return total / requests
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--instructions", action="store_true", help="count instructions only")
+    parser.add_argument("--policies", action="store_true", help="with --instructions: a chain")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="weir-bench-") as directory:
+        upstream = upstream_server(directory)
+        try:
+            if not options.instructions:
+                compare(directory, upstream.port, options.rounds, options.seconds)
+            for policies in ([options.policies] if options.instructions else [False, True]):
+                count = instructions(directory, upstream.port, policies)
+                print(f"instructions of an exchange, {'4 policies' if policies else 'plain'}: "
+                      f"{count:.0f}")
+        finally:
+            upstream.stop()
+
+
+main()

@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Kong YAML as people publish it runs unmodified: every block of core/tests/config/data passes `weir
+check` (a fragment beside the services it mentions), and those about routing behave in a running weir
+as the text they come from says. What a plugin that is not there yet keeps from loading is one clear
+line, nothing else."""
+import os
+import re
+import subprocess
+import tempfile
+
+from lib_weir import PLUGINS, WEIR, Upstream, Weir, run_tests
+
+DATA = os.path.join(os.environ["WEIR_SOURCE_DIR"], "core/tests/config/data")
+REDIS = "config.policy: redis is not there yet in this version of rate-limiting"
+FORMAT = '_format_version: "3.0"\n'
+
+
+def block(name):
+    with open(f"{DATA}/{name}.yml", encoding="utf-8") as f:
+        return f.read()
+
+
+def services(*names):
+    return "services:\n" + "".join(f"- {{name: {n}, url: 'http://{n}:8080'}}\n" for n in names)
+
+
+# name: what it needs beside it, services, routes, consumers, policies, the lines that refuse it:
+# (plugin that is missing, its config path) or a text the line must have.
+BLOCKS = {
+    "routing-by-path": ("", 3, 3, 0, 0, []),
+    "routing-by-method": (services("user-service-read", "user-service-write"), 2, 2, 0, 0, []),
+    "jwt": (services("user-service"), 1, 0, 1, 1, ["jwt"]),
+    "rate-limiting": (services("api-service"), 1, 0, 0, 1, [REDIS]),
+    "rate-limiting-tiers": ("", 0, 0, 3, 3, []),
+    "transformers": (services("backend-service"), 1, 0, 0, 2,
+                     ["request-transformer", "response-transformer"]),
+    "kong": ("", 3, 3, 2, 6, ["jwt", REDIS]),
+}
+
+
+def check(text, env=None):
+    """Exit code, the problems (without the quoted source lines), what else was said."""
+    with tempfile.TemporaryDirectory() as work:
+        path = work + "/kong.yml"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("WEIR")}
+        clean.update(WEIR_PLUGIN_PATH=PLUGINS, TMPDIR=work, **(env or {}))
+        done = subprocess.run([WEIR, "check", path], capture_output=True, text=True, timeout=60,
+                              env=clean, check=False)
+    lines = [line[len(path) + 1:] for line in done.stderr.splitlines() if line.startswith(path)]
+    return done.returncode, lines, done.stdout
+
+
+def without_version(text):
+    return text.replace(FORMAT, "")
+
+
+def test_every_block_is_in_the_table():
+    found = {name[:-4] for name in os.listdir(DATA) if name.endswith(".yml")}
+    assert found == set(BLOCKS), found ^ set(BLOCKS)
+
+
+def test_every_block_passes_or_names_what_is_missing():
+    for name, (beside, *counts, refusals) in BLOCKS.items():
+        env = {"REDIS_PASSWORD": "not-to-be-shown"}
+        code, lines, out = check(FORMAT + beside + without_version(block(name)), env)
+        errors = [line for line in lines if ": warning: " not in line]
+        missing = [r for r in refusals if r == REDIS or not os.path.exists(f"{PLUGINS}/{r}.so")]
+        # What a plugin itself refuses is known once all of them are there.
+        if any(r != REDIS for r in missing):
+            missing = [r for r in missing if r != REDIS]
+        for refusal in missing:
+            # One place each: the policy, or the credentials of the plugin.
+            words = REDIS if refusal == REDIS else f"plugin '{refusal}' is not installed"
+            said = [line for line in errors if words in line]
+            assert said, f"{name}: no line says {words}: {lines}"
+            assert len(said) <= 2 and all(re.match(r"\d+:\d+: \S+: ", s) for s in said), said
+            errors = [line for line in errors if line not in said]
+        assert not errors, f"{name}: {errors}"
+        assert not any("not-to-be-shown" in line for line in lines), f"{name}: a secret is shown"
+        if missing:
+            assert code == 3, (name, code)
+        else:
+            want = "ok: services %d, routes %d, consumers %d" % tuple(counts[:3])
+            assert code == 0 and want in out and out.endswith(f"policies {counts[3]}\n"), (name, out)
+
+
+def test_a_repeated_plugins_list_is_one_list_with_a_warning():
+    code, lines, _ = check(block("kong"))
+    assert any("warning" in line and "plugins" in line for line in lines), (code, lines)
+
+
+def marked(name):
+    """An upstream whose answers name it."""
+    def answer(conn, upstream):
+        from lib_weir import read_request, reply
+        while read_request(conn, upstream) is not None:
+            conn.send(reply(body=name.encode()))
+    return Upstream(answer)
+
+
+def towards(text, upstreams):
+    """The same YAML with the hosts of the text on loopback."""
+    for host, upstream in upstreams.items():
+        assert host in text, host
+        text = text.replace(f"http://{host}:8080", f"http://127.0.0.1:{upstream.port}")
+    return without_version(text)
+
+
+def target(upstream):
+    return upstream.seen[-1][0].split(" ")[1]
+
+
+def test_routing_by_path():
+    names = ["user-service", "order-service", "product-service"]
+    upstreams = {name: marked(name) for name in names}
+    with Weir(towards(block("routing-by-path"), upstreams)) as weir:
+        for name, path in zip(names, ["/users", "/orders", "/products"]):
+            for rest in ["", "/", "/42", "/42/deep?q=1"]:
+                answer = weir.get(path + rest)
+                assert (answer.status, answer.body) == (200, name.encode()), (path + rest, answer.body)
+                assert target(upstreams[name]) == path + rest, "strip_path: false"
+        for path in ["/", "/other", "/user", "/Users"]:
+            assert weir.get(path).status == 404, path
+
+
+def test_routing_by_header():
+    """The nginx block in Kong's words: v2 to the second service, everything else to the first. Kong
+    compares values of headers without case, nginx does not."""
+    upstreams = {name: marked(name) for name in ["user-service-v1", "user-service-v2"]}
+    text = towards("""
+services:
+- name: v1
+  url: http://user-service-v1:8080
+  routes:
+  - {name: users-v1, paths: [/users], strip_path: false, preserve_host: true}
+- name: v2
+  url: http://user-service-v2:8080
+  routes:
+  - name: users-v2
+    paths: [/users]
+    headers: {X-API-Version: [v2]}
+    strip_path: false
+    preserve_host: true
+""", upstreams)
+    rows = [
+        ([], "v1", "default to v1 if no version is given"),
+        ([("X-API-Version", "v1")], "v1", "an unknown version is the default, too"),
+        ([("X-API-Version", "v2")], "v2", "the version decides"),
+        ([("x-api-version", "v2")], "v2", "names of headers have no case"),
+        ([("X-API-Version", "v22")], "v1", "a longer value is another one"),
+    ]
+    with Weir(text) as weir:
+        for headers, want, why in rows:
+            answer = weir.get("/users/7", headers=[*headers, ("Host", "api.test")])
+            assert answer.body == f"user-service-{want}".encode(), (why, answer.body)
+        sent = {n.lower(): v for n, v in upstreams["user-service-v2"].seen[-1][1]}
+        assert sent["host"] == "api.test", "proxy_set_header Host $host"
+        assert sent["x-real-ip"] == "127.0.0.1" and sent["x-forwarded-for"] == "127.0.0.1"
+        assert weir.get("/other", headers=[("X-API-Version", "v2")]).status == 404
+
+
+def test_routing_by_method():
+    names = ["user-service-read", "user-service-write"]
+    upstreams = {name: marked(name) for name in names}
+    text = towards(services(*names) + block("routing-by-method"), upstreams)
+    with Weir(text) as weir:
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]:
+            want = names[0] if method in ("GET", "HEAD") else names[1]
+            before = len(upstreams[want].seen)
+            answer = weir.get("/users/1", method=method)
+            assert answer.status == 200, (method, answer.status)
+            assert answer.body == (b"" if method == "HEAD" else want.encode()), method
+            assert len(upstreams[want].seen) == before + 1, method
+            assert upstreams[want].seen[-1][0].startswith(method + " "), method
+        assert weir.get("/users/1", method="OPTIONS").status == 404, "no route takes OPTIONS"
+
+
+def test_tiers():
+    """Each consumer has limits of its own: what the answers say to one of each tier."""
+    upstream = marked("api")
+    keys = "keyauth_credentials:\n" + "".join(
+        f"- {{consumer: {t}-tier, key: {t}}}\n" for t in ["free", "pro", "enterprise"])
+    text = (f"services:\n- name: api\n  url: http://127.0.0.1:{upstream.port}\n"
+            "  routes: [{name: api, paths: [/]}]\n  plugins: [{name: key-auth}]\n" +
+            block("rate-limiting-tiers") + keys)
+    with Weir(text) as weir:
+        for key, minute, hour in [("free", 60, 1000), ("pro", 600, 10000),
+                                  ("enterprise", 6000, 100000)]:
+            answer = weir.get("/", headers=[("apikey", key)])
+            assert answer.status == 200, (key, answer.status, answer.body)
+            assert answer.get("X-RateLimit-Limit-Minute") == str(minute), key
+            assert answer.get("X-RateLimit-Limit-Hour") == str(hour), key
+            assert answer.get("X-RateLimit-Remaining-Hour") == str(hour - 1), key
+        assert weir.get("/").status == 401
+
+
+if __name__ == "__main__":
+    run_tests(globals())
