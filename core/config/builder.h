@@ -55,7 +55,9 @@ void collect_all(struct builder *builder, const struct node *root);
 void link_pending(struct builder *builder, struct pending *pending);
 /* Natural ids: v5 of the collection and the key. Unset without memory. */
 struct span natural_id(struct builder *builder, struct span collection, struct span key);
-struct span random_id(struct builder *builder);
+/* For what has no name of its own: from its place in the file, so that every worker that reads the
+ * file gives it the same id. */
+struct span place_id(struct builder *builder, const struct pending *pending);
 /* Names and ids exist once; says so at `at` otherwise. */
 void register_id(struct builder *builder, enum kind kind, struct span id, void *entity,
                  struct position at, const char *path);

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "config/builder.h"
+#include "config/schema_fill.h"
 
 bool pointers_add(struct builder *builder, struct pointers *pointers, void *item)
 {
@@ -77,7 +78,7 @@ static void enter(struct builder *builder, const struct kind_row *row, struct pe
     if (waits)
         return;
     if (!span_is_set(*id))
-        *id = named ? natural_id(builder, row->collection, *name) : random_id(builder);
+        *id = named ? natural_id(builder, row->collection, *name) : place_id(builder, pending);
     else
         named = false; /* an id of the file's own may collide, a derived one follows its name */
     if (!named)
@@ -97,6 +98,73 @@ static void set_times(struct builder *builder, const struct kind_row *row, void 
     *updated = *updated == WEIR_UNSET ? builder->now : *updated;
 }
 
+/* ---- credentials under a consumer ----------------------------------------------------------- */
+
+static bool is_own_key(const struct kind_row *row, struct span key)
+{
+    for (size_t i = 0; i < row->field_count; i++)
+        if (span_equal(key, span_text(field_key(&row->fields[i]))))
+            return true;
+    for (const char *const *extra = row->extra_keys; *extra != NULL; extra++)
+        if (span_equal(key, span_text(*extra)))
+            return true;
+    for (const struct legacy_key *legacy = row->legacy_keys; legacy->key != NULL; legacy++)
+        if (span_equal(key, span_text(legacy->key)))
+            return true;
+    return false;
+}
+
+/* A collection that only the catalog knows: that of a plugin which is not one of Kong's. */
+static bool is_foreign_collection(const struct builder *builder, struct span key)
+{
+    return !is_own_key(&kind_rows[KIND_CONSUMER], key) &&
+           builder->catalog->find_credential(builder->catalog->user, key) != NULL;
+}
+
+/* The keys beside the table that this consumer may have; NULL without memory. */
+static const char *const *consumer_keys(struct builder *builder, const struct node *node)
+{
+    const char *const *usual = kind_rows[KIND_CONSUMER].extra_keys;
+    size_t count = 0, foreign = 0;
+    while (usual[count] != NULL)
+        count++;
+    for (size_t i = 0; i < node->count; i++)
+        foreign += is_foreign_collection(builder, node->members[i].key->text);
+    if (foreign == 0)
+        return usual;
+    const char **keys = arena_array(builder->scratch, const char *, count + foreign + 1);
+    if (keys == NULL) {
+        builder->no_memory = true;
+        return NULL;
+    }
+    memcpy(keys, usual, count * sizeof(*keys));
+    for (size_t i = 0; i < node->count; i++)
+        if (is_foreign_collection(builder, node->members[i].key->text))
+            keys[count++] = node->members[i].key->text.data;
+    return keys;
+}
+
+static void collect_consumer(struct builder *builder, const struct pending *parent)
+{
+    const struct node *node = parent->node;
+    for (const char *const *name = credential_collections(); *name != NULL; name++) {
+        const struct member *member = node_find_member(node, span_text(*name));
+        if (member != NULL)
+            collect_credentials(builder, span_text(*name), member->value, member->key,
+                                parent->entity,
+                                builder_text(builder, "%s.%s", parent->path, *name));
+    }
+    for (size_t i = 0; i < node->count; i++) {
+        const struct member *member = &node->members[i];
+        struct span key = member->key->text;
+        if (is_foreign_collection(builder, key))
+            collect_credentials(builder, key, member->value, member->key, parent->entity,
+                                builder_text(builder, "%s.%s", parent->path, key.data));
+    }
+}
+
+/* ---- the walk ------------------------------------------------------------------------------- */
+
 static struct pending *collect_one(struct builder *builder, struct pending parents)
 {
     const struct kind_row *row = &kind_rows[parents.kind];
@@ -112,7 +180,8 @@ static struct pending *collect_one(struct builder *builder, struct pending paren
     }
     *pending = parents;
     pending->entity = entity;
-    builder->schema.extra_keys = row->extra_keys;
+    builder->schema.extra_keys =
+        parents.kind == KIND_CONSUMER ? consumer_keys(builder, parents.node) : row->extra_keys;
     builder->schema.legacy_keys = row->legacy_keys;
     enum weir_err err = schema_fill(&builder->schema, row->fields, row->field_count, parents.node,
                                     entity, parents.path);
@@ -159,13 +228,7 @@ static void collect_children(struct builder *builder, const struct pending *pare
     case KIND_CONSUMER:
         below.consumer = parent->entity;
         collect_nested(builder, parent, "plugins", KIND_POLICY, below);
-        for (const char *const *name = credential_collections(); *name != NULL; name++) {
-            const struct member *member = node_find_member(parent->node, span_text(*name));
-            if (member != NULL)
-                collect_credentials(builder, span_text(*name), member->value, member->key,
-                                    parent->entity,
-                                    builder_text(builder, "%s.%s", parent->path, *name));
-        }
+        collect_consumer(builder, parent);
         break;
     case KIND_UPSTREAM:
         below.upstream = parent->entity;
@@ -200,9 +263,9 @@ static void collect_list(struct builder *builder, const struct node *list, struc
     }
 }
 
-static bool is_top_key(struct builder *builder, const struct member *member)
+/* Ours. Of any other key every installed plugin may have to be asked, that is loaded. */
+static bool is_own_top_key(struct span key)
 {
-    struct span key = member->key->text;
     for (size_t i = 0; i < KIND_COUNT; i++) {
         if (span_equal(key, kind_rows[i].collection))
             return true;
@@ -211,6 +274,14 @@ static bool is_top_key(struct builder *builder, const struct member *member)
         if (span_equal(key, span_text(*name)))
             return true;
     }
+    return false;
+}
+
+static bool is_top_key(struct builder *builder, const struct member *member)
+{
+    struct span key = member->key->text;
+    if (is_own_top_key(key))
+        return true;
     for (const struct legacy_key *row = top_legacy_keys; row->key != NULL; row++) {
         if (!span_equal(key, span_text(row->key)))
             continue;
@@ -271,6 +342,8 @@ void collect_all(struct builder *builder, const struct node *root)
     for (size_t i = 0; i < root->count; i++) {
         const struct member *member = &root->members[i];
         struct span key = member->key->text;
+        if (is_own_top_key(key))
+            continue;
         if (plugin_of_collection(key) != NULL ||
             builder->catalog->find_credential(builder->catalog->user, key) != NULL)
             collect_credentials(builder, key, member->value, member->key, NULL, key.data);

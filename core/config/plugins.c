@@ -5,9 +5,26 @@
 
 #define RANDOM_KEY_SIZE 32
 
+/* The file is there, but it was refused: `why` is the whole sentence. */
+static void tell_refused(struct builder *builder, const struct pending *pending, const char *why)
+{
+    const struct policy *policy = pending->entity;
+    problem_add(builder->problems, policy->optional ? PROBLEM_WARNING : PROBLEM_ERROR,
+                schema_find_position(pending->node, "name"),
+                builder_text(builder, "%s.name", pending->path), "%s%s", why,
+                policy->optional ? ", skipped" : "");
+}
+
 static void tell_missing(struct builder *builder, const struct pending *pending, const char *why)
 {
     const struct policy *policy = pending->entity;
+    const struct node *config = node_find(pending->node, SPAN("config"));
+    if (config != NULL) /* its secrets are not known without its table */
+        problems_hide(builder->problems, config->position, config->end);
+    if (strncmp(why, "plugin '", 8) == 0) {
+        tell_refused(builder, pending, why);
+        return;
+    }
     struct guess guess = guess_start(policy->name);
     for (size_t i = 0; builder->catalog->nth_name != NULL; i++) {
         const char *name = builder->catalog->nth_name(builder->catalog->user, i);
@@ -15,9 +32,6 @@ static void tell_missing(struct builder *builder, const struct pending *pending,
             break;
         guess_offer(&guess, span_text(name));
     }
-    const struct node *config = node_find(pending->node, SPAN("config"));
-    if (config != NULL) /* its secrets are not known without its table */
-        problems_hide(builder->problems, config->position, config->end);
     const char *hint = guess_found(&guess)
                            ? builder_text(builder, ", did you mean '%.*s'?", SPAN_ARG(guess.best))
                            : "";
@@ -183,15 +197,16 @@ static void check_unique_key(struct builder *builder, const struct pending *pend
                 SPAN_ARG(span_first(credential->key, 200)));
 }
 
-/* Ids of Kong: acls from consumer and group, basic and hmac from the user name, the rest at random.
- */
-static struct span make_id(struct builder *builder, const struct credential *credential,
+/* Ids of Kong: acls from consumer and group, basic and hmac from the user name, the rest (random
+ * there) from its place. */
+static struct span make_id(struct builder *builder, const struct pending *pending,
                            struct span consumer_word)
 {
+    const struct credential *credential = pending->entity;
     struct span collection = credential->collection, key = SPAN_NONE;
     const weir_field *group = find_field(credential->schema, SPAN("group"));
     if (credential->schema->random_key)
-        return random_id(builder);
+        return place_id(builder, pending);
     if (span_equal(collection, SPAN("acls")) && group != NULL) {
         const struct span *value = (const void *)((const char *)credential->data + group->offset);
         key = arena_printf(builder->arena, "acls:*:%.*s:%.*s", SPAN_ARG(consumer_word),
@@ -200,7 +215,7 @@ static struct span make_id(struct builder *builder, const struct credential *cre
         key = arena_printf(builder->arena, "%.*s:*:%.*s", SPAN_ARG(collection),
                            SPAN_ARG(credential->key));
     }
-    return span_is_set(key) ? natural_id(builder, collection, key) : random_id(builder);
+    return span_is_set(key) ? natural_id(builder, collection, key) : place_id(builder, pending);
 }
 
 struct common { /* what every credential has beside its plugin's fields */
@@ -291,7 +306,7 @@ void build_credential(struct builder *builder, struct pending *pending)
     take_key(builder, credential, schema);
     check_unique_key(builder, pending, credential);
     if (!span_is_set(credential->id))
-        credential->id = make_id(builder, credential, word);
+        credential->id = make_id(builder, pending, word);
     register_id(builder, KIND_COUNT, credential->id, credential, pending->node->position,
                 pending->path);
     credential->index = (uint32_t)builder->credentials.count;

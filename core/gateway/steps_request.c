@@ -24,6 +24,8 @@ void exchange_introduce(struct exchange *x)
     request->tls = client->tls;
     request->scheme = client->tls ? SPAN("https") : SPAN("http");
     request->port = client->port;
+    if (client->tls)
+        conn_tls_facts(client->conn, &request->tls_version, &request->tls_cipher);
     make_id(request);
     forward_learn(x);
 }
@@ -199,9 +201,8 @@ static enum step to_https(struct exchange *x)
     struct span where = arena_printf(request->arena, "https://%.*s%.*s", SPAN_ARG(x->facts.host),
                                      SPAN_ARG(request->head.target));
     request->reply = (struct reply){.status = (uint16_t)status,
-                                    .content_type = status >= 307
-                                                        ? SPAN("text/html; charset=UTF-8")
-                                                        : SPAN("text/html"),
+                                    .content_type = status >= 307 ? SPAN("text/html; charset=UTF-8")
+                                                                  : SPAN("text/html"),
                                     .body = redirect_page(x, status)};
     err = http_headers_set(headers, HTTP_HEADER_LOCATION, SPAN("Location"), where);
     return err == WEIR_OK ? STEP_REPLY : step_fail(x, WEIR_ERR_BAD_REQUEST, true);
@@ -297,7 +298,8 @@ static enum step collect(struct exchange *x)
 
 enum step step_access(struct exchange *x)
 {
-    /* Who asked for the body may have given up and gone on: the target still needs the rest of it. */
+    /* Who asked for the body may have given up and gone on: the target still needs the rest of it.
+     */
     bool goes_on = !x->has_resumed || x->resumed == PHASE_NEXT;
     if (x->collecting && goes_on)
         return collect(x);

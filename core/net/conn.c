@@ -267,6 +267,14 @@ struct span conn_sni(const struct conn *conn)
     return conn->filter != NULL ? conn->filter->ops->sni(conn) : SPAN("");
 }
 
+void conn_tls_facts(const struct conn *conn, struct span *out_version, struct span *out_cipher)
+{
+    CHECK(conn, CONN);
+    *out_version = *out_cipher = SPAN_NONE;
+    if (conn->filter != NULL)
+        conn->filter->ops->facts(conn, out_version, out_cipher);
+}
+
 int conn_errno(const struct conn *conn)
 {
     return conn->error;

@@ -63,6 +63,9 @@ WEIR_MUST_USE enum weir_err conn_local(const struct conn *conn, struct address *
 bool conn_is_tls(const struct conn *conn);
 /* The name a TLS client asked for, empty when it named none; known from the first `readable` on. */
 struct span conn_sni(const struct conn *conn);
+/* What was agreed, as OpenSSL calls it ("TLSv1.3", "TLS_AES_256_GCM_SHA384"); unset on a plain
+ * connection. Static storage. */
+void conn_tls_facts(const struct conn *conn, struct span *out_version, struct span *out_cipher);
 /* errno of the last CONN_ERROR, 0 when it was TLS. */
 int conn_errno(const struct conn *conn);
 

@@ -55,6 +55,7 @@ struct conn_filter_ops {
     void (*shutdown_write)(struct conn *conn);
     void (*resumed)(struct conn *conn);
     struct span (*sni)(const struct conn *conn);
+    void (*facts)(const struct conn *conn, struct span *out_version, struct span *out_cipher);
     void (*destroy)(struct conn *conn); /* says good-bye while the descriptor is still open */
 };
 struct conn_filter {

@@ -265,6 +265,13 @@ static struct span tls_sni(const struct conn *conn)
     return name == NULL ? SPAN("") : span_text(name);
 }
 
+static void tls_facts(const struct conn *conn, struct span *out_version, struct span *out_cipher)
+{
+    const SSL *ssl = session_of(conn)->ssl;
+    *out_version = span_text(SSL_get_version(ssl));
+    *out_cipher = span_text(SSL_get_cipher_name(ssl));
+}
+
 void tls_session_destroy(struct tls_session *session)
 {
     if (session == NULL)
@@ -288,6 +295,7 @@ static const struct conn_filter_ops tls_ops = {
     .shutdown_write = tls_shutdown_write,
     .resumed = tls_resumed,
     .sni = tls_sni,
+    .facts = tls_facts,
     .destroy = tls_destroy,
 };
 

@@ -152,6 +152,14 @@ static const struct credential_schema kinds[] = {
      {"key", 3},
      true},
     {{"acls", 4}, {"acl", 3}, acl_fields, 1, sizeof(struct fake_acl), {NULL, 0}, false},
+    /* of a plugin that Kong does not have */
+    {{"tenant_tokens", 13},
+     {"tenant-quota", 12},
+     key_fields,
+     1,
+     sizeof(struct fake_key),
+     {"key", 3},
+     false},
 };
 
 static const struct plugin_schema *find(void *user, struct span name, char *why, size_t why_size)

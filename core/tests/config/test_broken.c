@@ -157,6 +157,12 @@ static const struct {
      "3:55: consumers[0].keyauth_credentials[1]: uniqueness violation: 'keyauth_credentials' "
      "entity "
      "with the same key already declared"},
+    {"a collection of no plugin, under a consumer",
+     V "consumers:\n- {username: a, tenant_tokns: [{key: k}]}\n",
+     "3:17: consumers[0].tenant_tokns: unknown field"},
+    {"an error in the credential of a plugin that Kong does not have",
+     V "consumers:\n- {username: a, tenant_tokens: [{key: [k]}]}\n",
+     "3:39: consumers[0].tenant_tokens[0].key: expected a string"},
     {"a collection of a plugin that is not there", V "basicauth_credentials: [{username: u}]\n",
      "2:1: basicauth_credentials: plugin 'basic-auth' is not installed (needed by "
      "'basicauth_credentials')"},

@@ -44,6 +44,24 @@ Test(config_good, whole_example_loads_with_the_repeated_list_as_one)
 }
 
 /* Fragments: what they refer to is written around them. */
+Test(config_good, credentials_of_any_plugin_may_lie_under_their_consumer)
+{
+    struct loaded loaded =
+        load_text(SPAN(V "consumers:\n- username: a\n  tenant_tokens: [{key: t1}, {key: t2}]\n"
+                         "  acls: [{group: g}]\n"
+                         "tenant_tokens: [{key: t3, consumer: a}]\n"));
+    must_load(&loaded);
+    static const char *const collections[] = {"acls", "tenant_tokens", "tenant_tokens",
+                                              "tenant_tokens"};
+    cr_assert_eq(loaded.config->credential_count, COUNT_OF(collections));
+    for (size_t i = 0; i < COUNT_OF(collections); i++) {
+        expect_span(loaded.config->credentials[i]->collection, collections[i]);
+        expect_span(loaded.config->credentials[i]->consumer->username, "a");
+    }
+    expect_span(loaded.config->credentials[2]->key, "t2");
+    loaded_free(&loaded);
+}
+
 static const struct {
     const char *file, *around;
     size_t policies, routes;
@@ -105,6 +123,27 @@ Test(config_good, ids_are_those_of_kong)
     expect_span(by_id->path, "/base");
     cr_expect_eq(by_id->port, 81);
     loaded_free(&loaded);
+}
+
+/* Workers read the file each on their own, and count together by these ids. */
+Test(config_good, what_has_no_name_has_the_same_id_at_each_load)
+{
+    const struct span text =
+        SPAN(V "services: [{url: 'http://x', routes: [{paths: [/a]}, {paths: [/b]}]}]\n"
+               "consumers: [{custom_id: '7', keyauth_credentials: [{key: k1}, {key: k2}]}]\n");
+    struct loaded one = load_text(text), two = load_text(text);
+    must_load(&one);
+    must_load(&two);
+    for (size_t i = 0; i < 2; i++) {
+        expect_span(two.config->routes[i]->id, one.config->routes[i]->id.data);
+        expect_span(two.config->credentials[i]->id, one.config->credentials[i]->id.data);
+    }
+    expect_span(two.config->services[0]->id, one.config->services[0]->id.data);
+    expect_span(two.config->consumers[0]->id, one.config->consumers[0]->id.data);
+    cr_expect(!span_equal(one.config->routes[0]->id, one.config->routes[1]->id));
+    cr_expect(!span_equal(one.config->credentials[0]->id, one.config->credentials[1]->id));
+    loaded_free(&one);
+    loaded_free(&two);
 }
 
 static const struct {

@@ -187,7 +187,7 @@ def test_a_waiting_request_body_hook_holds_the_client_back():
     most = 64 << 20
     with start(up.port) as weir, weir.connect() as conn:
         before = memory_kib(weir)
-        conn.send(f"POST /stream/b HTTP/1.1\r\nHost: x\r\nX-Do: request_body=lost .\r\n"
+        conn.send(f"POST /stream/b HTTP/1.1\r\nHost: x\r\nX-Do: request_body=late .\r\n"
                   f"Content-Length: {most}\r\n\r\n")
         sent = push(conn.sock, most)
         assert sent < most // 2, f"{sent} bytes were taken while the hook waits"

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Traffic through a real weir: bodies, keep-alive, pipelining, timeouts, retries, limits."""
 import hashlib
+import json
 import os
 import socket
+import ssl
 import threading
 import time
 
-from lib_weir import (Conn, Upstream, Weir, answer_all, read_request, reply, run_tests, service,
-                      wait_for)
+from lib_weir import Upstream, Weir, free_port, read_request, reply, run_tests, service, wait_for
 
 
 def test_keep_alive_on_both_sides():
@@ -385,6 +386,27 @@ def test_max_connections_are_refused_clearly():
             assert answer.status == 503 and answer.get("Retry-After") == "1"
         held[0].sock.close()
         wait_for("room again", lambda: (weir.get("/") or answer).status == 200)
+
+
+def test_tls_is_terminated_and_its_facts_are_logged():
+    up = Upstream()
+    port, log = free_port(), f"/tmp/weir-test-{os.getpid()}.log"
+    config = service(up.port) + f"plugins: [{{name: file-log, config: {{path: {log}}}}}]\n"
+    with Weir(config, settings={"proxy_listen": f"127.0.0.1:{port} ssl"}) as weir:
+        conn = weir.connect(port)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        conn.sock = context.wrap_socket(conn.sock, server_hostname="shop.example")
+        with conn:
+            conn.send_request("GET", "/t")
+            assert conn.read_response().body == b"hello"
+            version = conn.sock.version()
+        fields = dict(up.seen[0][1])
+        assert fields["X-Forwarded-Proto"] == "https", fields
+        line = wait_for("the log line", lambda: os.path.exists(log) and open(log).read())
+        tls = json.loads(line)["request"]["tls"]
+        assert tls["version"] == version and tls["cipher"], tls
+    os.remove(log)
 
 
 run_tests(globals())

@@ -93,11 +93,11 @@ static weir_verdict answer(weir_request *request, int phase)
 static weir_verdict woken(weir_request *request, const probe *policy, per_request *mine,
                           uint32_t why, int phase)
 {
-    if (is_asked(request, policy, phase, "expire"))
-        return why == WEIR_DEADLINE ? WEIR_NEXT : WEIR_FAIL;
     if (is_asked(request, policy, phase, "waitdone"))
         return answer(request, phase);
-    if (is_asked(request, policy, phase, "waitfail") || why != WEIR_WOKEN)
+    bool expires = is_asked(request, policy, phase, "expire");
+    if (is_asked(request, policy, phase, "waitfail") ||
+        why != (expires ? WEIR_DEADLINE : WEIR_WOKEN))
         return WEIR_FAIL;
     if (phase != REQUEST_BODY && phase != RESPONSE_BODY)
         return WEIR_NEXT;
@@ -107,11 +107,11 @@ static weir_verdict woken(weir_request *request, const probe *policy, per_reques
     return WEIR_NEXT;
 }
 
-#define WAKE(phase)                                                                             \
-    static weir_verdict wake_##phase(weir_request *request, void *self, void *context,          \
-                                     uint32_t why)                                              \
-    {                                                                                           \
-        return woken(request, self, context, why, phase);                                       \
+#define WAKE(phase)                                                                    \
+    static weir_verdict wake_##phase(weir_request *request, void *self, void *context, \
+                                     uint32_t why)                                     \
+    {                                                                                  \
+        return woken(request, self, context, why, phase);                              \
     }
 WAKE(REWRITE)
 WAKE(ACCESS)
@@ -119,8 +119,8 @@ WAKE(REQUEST_BODY)
 WAKE(UPSTREAM)
 WAKE(RESPONSE_HEADERS)
 WAKE(RESPONSE_BODY)
-static weir_wake_hook *const wakes[PHASES] = {wake_REWRITE,  wake_ACCESS,
-                                              wake_REQUEST_BODY, wake_UPSTREAM,
+static weir_wake_hook *const wakes[PHASES] = {wake_REWRITE,          wake_ACCESS,
+                                              wake_REQUEST_BODY,     wake_UPSTREAM,
                                               wake_RESPONSE_HEADERS, wake_RESPONSE_BODY};
 
 static weir_verdict wait_for(weir_request *request, void *self, int phase, uint32_t delay_ms,
@@ -165,11 +165,11 @@ static weir_verdict act(weir_request *request, void *self, int phase)
     return WEIR_NEXT;
 }
 
-#define HOOK(name, phase)                                                           \
-    static weir_verdict name(weir_request *request, void *self, void *context)      \
-    {                                                                               \
-        (void)context;                                                              \
-        return act(request, self, phase);                                           \
+#define HOOK(name, phase)                                                      \
+    static weir_verdict name(weir_request *request, void *self, void *context) \
+    {                                                                          \
+        (void)context;                                                         \
+        return act(request, self, phase);                                      \
     }
 HOOK(on_rewrite, REWRITE)
 HOOK(on_access, ACCESS)
@@ -222,8 +222,8 @@ static void on_log(weir_request *request, void *self, void *context)
     weir_str path = weir_request_text(request, WEIR_TEXT_PATH);
     int size = snprintf(line, sizeof(line), "%s %.*s status=%lld in=%zu/%d out=%zu/%d\n",
                         PLUGIN_NAME, (int)path.size, path.data,
-                        (long long)weir_request_number(request, WEIR_NUMBER_STATUS),
-                        mine->bytes[0], mine->calls[0], mine->bytes[1], mine->calls[1]);
+                        (long long)weir_request_number(request, WEIR_NUMBER_STATUS), mine->bytes[0],
+                        mine->calls[0], mine->bytes[1], mine->calls[1]);
     if (write(policy->fd, line, (size_t)size) != size)
         weir_log(request, WEIR_LOG_ERROR, "BROKEN: cannot write");
 }
