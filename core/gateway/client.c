@@ -84,8 +84,9 @@ static void read_ahead(struct client *client)
 {
     struct exchange *x = client->exchange;
     size_t room = IO_BUFFER - x->in_size;
-    bool streaming = x->up_active && !x->up.finished;
-    if (room == 0 || streaming || x->up.size != x->in_size) {
+    bool streaming = x->up_active && !x->up.source.ended;
+    bool shared = !x->from_memory; /* the body lies in the same buffer */
+    if (room == 0 || (shared && (streaming || x->up.size != x->in_size))) {
         x->up.paused = true;
         conn_pause_reading(client->conn);
         return;
@@ -98,7 +99,8 @@ static void read_ahead(struct client *client)
         return;
     }
     x->in_size += (uint32_t)got;
-    x->up.size = x->in_size;
+    if (shared)
+        x->up.size = x->in_size;
 }
 
 static void readable(struct conn *conn)

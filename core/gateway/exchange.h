@@ -189,6 +189,11 @@ void exchange_pump(struct exchange *x);
 void hook_body(struct exchange *x, enum direction direction);
 /* The target failed with `err`: another try, or the answer that says so. */
 enum step step_target_failed(struct exchange *x, enum weir_err err);
+/* The answer's head and framing, from x->down (its buffer is set) and x->response_framing.
+ * `unmeasured`: its length is not known. STEP_NEXT or STEP_CUT. */
+enum step answer_begin(struct exchange *x, bool unmeasured);
+/* Send on; `from` NULL: all of it is in the buffer. STEP_NEXT when it is out. */
+enum step answer_pump(struct exchange *x, struct conn *from);
 /* Run a phase, or take the result of the one that waited. */
 enum step step_phase(struct exchange *x, enum phase phase, enum direction direction);
 /* The request body moves on (the target or the client is ready). */

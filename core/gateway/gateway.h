@@ -31,7 +31,8 @@ struct generation *gateway_current(const struct gateway *gateway); /* NULL: none
 
 /* Take what waits in the accept queues, then stop accepting; close idle client connections, answer
  * the rest with Connection: close. A connection that has not asked anything yet, or whose next
- * request has come already, is not idle: it has a second to be heard. `idle` is called (once, from the loop) when no exchange and no client is left. */
+ * request has come already, is not idle: it has a second to be heard. `idle` is called (once, from
+ * the loop) when no exchange and no client is left. */
 void gateway_drain(struct gateway *gateway, void (*idle)(void *user), void *user);
 /* Exchanges in flight. */
 size_t gateway_active(const struct gateway *gateway);

@@ -119,10 +119,27 @@ static enum step begin_reply(struct exchange *x)
     down->buffer = bytes.to;
     down->base = down->at = 0;
     down->size = down->capacity = has_no_body(x) ? 0 : (uint32_t)body.size;
+    return answer_begin(x, false);
+}
+
+enum step step_send_reply(struct exchange *x)
+{
+    if (!x->answer_started && begin_reply(x) != STEP_NEXT)
+        return STEP_CUT;
+    return answer_pump(x, NULL);
+}
+
+/* ---- what both kinds of answer share */
+
+enum step answer_begin(struct exchange *x, bool unmeasured)
+{
+    struct relay *down = &x->down;
+    bool old_client = x->request.head.minor_version == 0; /* it knows no chunks */
     relay_begin(down, &x->response_framing, 0);
+    down->chunked = unmeasured;
     hook_body(x, TO_CLIENT);
-    x->until_close = down->chunked && x->request.head.minor_version == 0;
-    down->chunked = down->chunked && !x->until_close;
+    x->until_close = down->chunked && old_client;
+    down->chunked = down->chunked && !old_client;
     x->close_client = x->close_client || x->until_close;
     struct span head = forward_response_head(x);
     if (!span_is_set(head) || !outgoing_add(&down->out, head))
@@ -131,22 +148,17 @@ static enum step begin_reply(struct exchange *x)
     return STEP_NEXT;
 }
 
-enum step step_send_reply(struct exchange *x)
+enum step answer_pump(struct exchange *x, struct conn *from)
 {
     struct relay *down = &x->down;
-    if (!x->answer_started) {
-        enum step step = begin_reply(x);
-        if (step != STEP_NEXT)
-            return step;
-    }
-    if (x->has_resumed) {
+    if (x->has_resumed) { /* a body hook had parked: what it let out goes on */
         x->has_resumed = false;
         if (x->resumed == PHASE_FAILED)
             return STEP_CUT;
         relay_resume(down, request_body_output(&x->request, TO_CLIENT),
                      request_body_ended(&x->request, TO_CLIENT));
     }
-    enum relay_result result = relay_pump(down, NULL, x->client->conn);
+    enum relay_result result = relay_pump(down, from, x->client->conn);
     if (result == RELAY_DONE)
         return STEP_NEXT;
     return result == RELAY_WAIT || result == RELAY_PARKED ? STEP_WAIT : STEP_CUT;

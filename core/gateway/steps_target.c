@@ -379,53 +379,33 @@ enum step step_response_headers(struct exchange *x)
 
 /* ---- and goes on to the client */
 
-static enum step begin_answer(struct exchange *x)
+static enum step begin_relay(struct exchange *x)
 {
     struct relay *down = &x->down;
-    bool old_client = x->request.head.minor_version == 0;
+    bool unmeasured = x->response_framing.kind == HTTP_BODY_CHUNKED ||
+                      x->response_framing.kind == HTTP_BODY_UNTIL_CLOSE;
     down->buffer = x->out;
     down->base = down->at = x->out_head;
     down->size = x->out_size;
     down->capacity = IO_BUFFER;
-    relay_begin(down, &x->response_framing, 0);
-    down->chunked = x->response_framing.kind == HTTP_BODY_CHUNKED ||
-                    x->response_framing.kind == HTTP_BODY_UNTIL_CLOSE;
-    hook_body(x, TO_CLIENT);
-    x->until_close = down->chunked && old_client;
-    down->chunked = down->chunked && !old_client;
-    if (x->until_close || x->up_active || x->gateway->draining)
+    if (x->up_active || x->gateway->draining)
         x->close_client = true;
-    struct span head = forward_response_head(x);
-    if (!span_is_set(head) || !outgoing_add(&down->out, head))
-        return STEP_CUT;
-    x->answer_started = true;
-    return STEP_NEXT;
+    enum step step = answer_begin(x, unmeasured);
+    down->drained = x->out_size < IO_BUFFER;
+    return step;
 }
 
 enum step step_relay(struct exchange *x)
 {
+    if (!x->answer_started && begin_relay(x) != STEP_NEXT)
+        return STEP_CUT;
+    enum step step = answer_pump(x, x->target);
     struct relay *down = &x->down;
-    if (!x->answer_started) {
-        enum step step = begin_answer(x);
-        if (step != STEP_NEXT)
-            return step;
-        down->drained = x->out_size < IO_BUFFER;
-    }
-    if (x->has_resumed) {
-        x->has_resumed = false;
-        if (x->resumed == PHASE_FAILED)
-            return STEP_CUT;
-        relay_resume(down, request_body_output(&x->request, TO_CLIENT),
-                     request_body_ended(&x->request, TO_CLIENT));
-    }
-    enum relay_result result = relay_pump(down, x->target, x->client->conn);
-    if (down->paused && !down->blocked && result == RELAY_WAIT) {
+    if (down->paused && !down->blocked && !down->parked && step == STEP_WAIT) {
         down->paused = false;
         conn_resume_reading(x->target);
     }
-    if (result == RELAY_DONE)
-        return STEP_NEXT;
-    return result == RELAY_WAIT || result == RELAY_PARKED ? STEP_WAIT : STEP_CUT;
+    return step;
 }
 
 /* ---- events of its connection */

@@ -100,16 +100,18 @@ static enum weir_err append(struct http_headers *h, const struct wanted *wanted,
     return WEIR_OK;
 }
 
-static bool is_valid(const struct wanted *wanted, struct span value)
+/* A name spelled as the table does needs no look. */
+static bool is_valid(const struct wanted *wanted, struct span name, struct span value)
 {
-    return http_name_is_valid(wanted->name) && http_value_is_valid(value);
+    bool by_table = wanted->id != HTTP_HEADER_UNKNOWN && !span_is_set(name);
+    return (by_table || http_name_is_valid(wanted->name)) && http_value_is_valid(value);
 }
 
 enum weir_err http_headers_add(struct http_headers *h, enum http_header_id id, struct span name,
                                struct span value)
 {
     struct wanted wanted = wanted_of(id, name);
-    return is_valid(&wanted, value) ? append(h, &wanted, value) : WEIR_ERR_INVALID;
+    return is_valid(&wanted, name, value) ? append(h, &wanted, value) : WEIR_ERR_INVALID;
 }
 
 /* Drop the wanted fields from `from` on in one pass; returns how many went. */
@@ -138,7 +140,7 @@ enum weir_err http_headers_set(struct http_headers *h, enum http_header_id id, s
                                struct span value)
 {
     struct wanted wanted = wanted_of(id, name);
-    if (!is_valid(&wanted, value))
+    if (!is_valid(&wanted, name, value))
         return WEIR_ERR_INVALID;
     size_t at = find_from(h, &wanted, 0);
     if (at >= h->count)

@@ -93,7 +93,8 @@ class Client(threading.Thread):
         try:
             self.conn.send_request("GET", "/load", [KEY])
             response = self.conn.read_response()
-            reason = "the end" if response is None else "" if response.complete else "half an answer"
+            reason = ("the end" if response is None else
+                      "" if response.complete else "half an answer")
         except socket.timeout:
             self.wrong.append(f"no answer in {PATIENCE} s")
             response, reason = None, "silence"
@@ -290,7 +291,7 @@ def ports_of_clients(pid, proxy):
 
 
 def queue_some(weir, count=10):
-    """Requests on connections that a stopped worker cannot accept; the other one takes about half."""
+    """Requests on connections, about half of them in the queue of the worker that is stopped."""
     conns = [weir.connect() for _ in range(count)]
     for conn in conns:
         conn.send_request("GET", "/load", [KEY])
@@ -351,8 +352,8 @@ def kill_workers(load, count):
 
 
 def test_kills():
-    """A killed worker takes its own connections with it and nothing else; what waits in its queue is
-    for its replacement."""
+    """A killed worker takes its own connections with it and nothing else; what waits in its queue
+    is for its replacement."""
     count = 20
     with Echo() as echo, Weir(configuration(echo.port), workers=2) as weir:
         with Load(weir) as load:
@@ -416,7 +417,7 @@ def test_kills_during_reloads():
 # ---- the end
 
 def test_queue_at_stop():
-    """Who waits in the accept queue when the end begins is answered, and told that it is the end."""
+    """Who waits in the accept queue when the end begins is answered, and told of it."""
     with Echo() as echo, Weir(configuration(echo.port), workers=2) as weir:
         workers = status_of_workers(weir)
         kept = weir.connect()
@@ -448,7 +449,7 @@ def test_queue_at_stop():
 
 
 def test_last_request_is_told():
-    """The answer to the last request of a connection says so: who sends another one would lose it."""
+    """The answer to the last request of a connection says so: another one would be lost."""
     cases = [("keepalive_requests", 3, 3), ("keepalive_timeout", "0s", 1)]
     for name, value, last in cases:
         with Echo() as echo, Weir(configuration(echo.port), settings={name: value}) as weir:

@@ -174,16 +174,16 @@ static struct span ran(struct rig *rig)
 
 Test(run_sets, the_consumers_policies_follow_its_authentication)
 {
+    struct rig rig;
+    struct fixture f;
+    rig_open(&rig);
+    fixture_open(&f, host_services_of(&rig));
+    fixture_compile(&f, "first", source, "-DNAME='\"first\"' -DPRIORITY=50");
+    fixture_compile(&f, "auth", source, "-DNAME='\"auth\"' -DPRIORITY=40 -DAUTH");
+    fixture_compile(&f, "late", source, "-DNAME='\"late\"' -DPRIORITY=30");
+    fixture_compile(&f, "last", source, "-DNAME='\"last\"' -DPRIORITY=20");
+    fixture_compile(&f, "extra", source, "-DNAME='\"extra\"' -DPRIORITY=10");
     for (size_t i = 0; i < COUNT_OF(consumers); i++) {
-        struct rig rig;
-        struct fixture f;
-        rig_open(&rig);
-        fixture_open(&f, host_services_of(&rig));
-        fixture_compile(&f, "first", source, "-DNAME='\"first\"' -DPRIORITY=50");
-        fixture_compile(&f, "auth", source, "-DNAME='\"auth\"' -DPRIORITY=40 -DAUTH");
-        fixture_compile(&f, "late", source, "-DNAME='\"late\"' -DPRIORITY=30");
-        fixture_compile(&f, "last", source, "-DNAME='\"last\"' -DPRIORITY=20");
-        fixture_compile(&f, "extra", source, "-DNAME='\"extra\"' -DPRIORITY=10");
         char yaml[2048];
         (void)snprintf(
             yaml, sizeof(yaml),
@@ -226,7 +226,7 @@ Test(run_sets, the_consumers_policies_follow_its_authentication)
         request->consumer_changed = false;
         request_end(request);
         request->host = rig.host;
-        fixture_close(&f);
-        rig_close(&rig);
     }
+    fixture_close(&f);
+    rig_close(&rig);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "plugin_host/dict.h"
 
 static struct shared *region;
@@ -343,4 +344,49 @@ Test(shared_dict, layouts_without_end_take_no_memory_without_end)
             used = shared_usage(region).used;
     }
     cr_expect_eq(shared_usage(region).used, used);
+}
+
+/* ---- fingerprints */
+
+/* Vectors of another implementation: openssl mac SIPHASH with size 16, c-rounds 1, d-rounds 3. */
+Test(shared_dict, the_fingerprint_of_a_key_is_siphash_of_128_bits)
+{
+    static const struct hash_key zero = {0, 0}, paper = {0x0706050403020100U, 0x0f0e0d0c0b0a0908U};
+    static const struct {
+        const char *why;
+        const struct hash_key *key;
+        const char *text;
+        uint64_t first, second; /* big-endian, as it is printed */
+    } rows[] = {
+        {"nothing", &zero, "", 0x0DB4D9615D933421U, 0x0333FB31D05E1CB9U},
+        {"one byte", &zero, "a", 0x47F6FB72E8B51037U, 0x08043755C271CD5FU},
+        {"three", &paper, "abc", 0x43753F1546FA1EE8U, 0xB2D4D501495FD601U},
+        {"half a word", &paper, "abcd", 0x28F5AE0CB72C6D12U, 0x6C754FCFF7FB21A7U},
+        {"one short of a word", &zero, "abcdefg", 0x326506589A7EAC06U, 0x6A8227828B100E98U},
+        {"a word", &paper, "abcdefgh", 0x73A0265A47FCBD46U, 0xC8AB9F0F5A33952DU},
+        {"a word and seven", &paper, "abcdefghijklmno", 0x787972739C1EC901U, 0x1FF94F41969489F0U},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct hash_pair pair = hash_span_wide(rows[i].key, span_text(rows[i].text));
+        cr_expect_eq(pair.first, __builtin_bswap64(rows[i].first), "%s", rows[i].why);
+        cr_expect_eq(pair.second, __builtin_bswap64(rows[i].second), "%s", rows[i].why);
+    }
+}
+
+Test(shared_dict, keys_that_share_a_remembered_place_stay_apart)
+{
+    /* More keys than places, again and again, short ones and such that are too long to remember. */
+    enum { KEYS = 300 };
+    static char text[KEYS][256];
+    weir_dict *dict = open_sized(1, 4096, 8);
+    for (int64_t round = 1; round <= 3; round++)
+        for (size_t i = 0; i < KEYS; i++) {
+            int64_t value = 0;
+            int size = snprintf(text[i], sizeof(text[i]), "%zu:%0*d", i,
+                                (int)(i % 3 == 0 ? 1 : i % 200), 0);
+            weir_str key = {text[i], (size_t)size};
+            cr_assert_eq(dict_add(dict, key, 1, 0, &value), WEIR_SUCCESS);
+            cr_expect_eq(value, round, "%s", text[i]);
+        }
+    dict_close(dict);
 }

@@ -281,6 +281,24 @@ Test(process_start, a_port_is_what_clients_see)
     sockets_close(&sockets);
 }
 
+Test(process_start, two_gateways_do_not_share_a_port)
+{
+    struct settings settings = {.proxy_listen = {&local, 1}};
+    struct sockets first, second;
+    char text[64], why[256] = "";
+    cr_assert(sockets_open(&first, &settings, 2, false, why, sizeof(why)), "%s", why);
+    (void)snprintf(text, sizeof(text), "127.0.0.1:%u", (unsigned)first.items[0].port);
+    struct listen taken = {.address = span_text(text)};
+    settings.proxy_listen.items = &taken;
+    cr_expect_not(sockets_open(&second, &settings, 2, false, why, sizeof(why)),
+                  "SO_REUSEPORT is for the workers of one gateway");
+    cr_expect_not_null(strstr(why, text), "%s", why);
+    cr_expect_not_null(strstr(why, "Address already in use"), "%s", why);
+    sockets_close(&first);
+    cr_assert(sockets_open(&second, &settings, 2, false, why, sizeof(why)), "%s", why);
+    sockets_close(&second);
+}
+
 /* ---- what needs a restart */
 
 Test(process_start, settings_that_a_reload_cannot_change)
