@@ -106,16 +106,26 @@ static enum weir_err editable(struct weir_request *request, uint32_t side,
 
 /* ---- reading */
 
+/* By the bytes of a name that is none of the well-known ones: those are not even looked at. */
+static struct span find_interned(const struct http_headers *headers, struct span name, size_t nth)
+{
+    for (size_t at = 0; at < headers->count; at++) {
+        const struct http_header *item = &headers->items[at];
+        if (item->id == HTTP_HEADER_UNKNOWN && item->name.size == name.size &&
+            span_equal_nocase(item->name, name) && nth-- == 0)
+            return item->value;
+    }
+    return SPAN_NONE;
+}
+
 weir_str call_header_get(weir_request *request, uint32_t side, weir_header_id id, size_t nth)
 {
     const struct http_headers *headers = readable(request, side);
     struct field_name field;
     if (headers == NULL || !name_of(request, id, &field))
         return (weir_str){NULL, 0};
-    if (field.id == HTTP_HEADER_UNKNOWN) {
-        const struct http_header *item = http_headers_find(headers, field.name, nth);
-        return str_of(item == NULL ? SPAN_NONE : item->value);
-    }
+    if (field.id == HTTP_HEADER_UNKNOWN)
+        return str_of(find_interned(headers, field.name, nth));
     size_t at = headers->first[field.id];
     if (at == 0)
         return (weir_str){NULL, 0};
@@ -145,8 +155,7 @@ static weir_status edit(struct weir_request *request, uint32_t side, weir_header
     struct field_name field;
     if (!may_edit(request, side))
         return WEIR_PHASE;
-    if (!name_of(request, id, &field) || is_framing(field.id) ||
-        !http_value_is_valid(span_of_str(value)))
+    if (!name_of(request, id, &field) || is_framing(field.id))
         return WEIR_INVALID;
     /* What the target is told of the host is not the client's field: it depends on the service. */
     if (field.id == HTTP_HEADER_HOST && side == WEIR_SIDE_REQUEST)

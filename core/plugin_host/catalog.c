@@ -164,6 +164,7 @@ static bool is_usable(const struct entry *entry)
     return entry != NULL && entry->image != NULL && !entry->broken;
 }
 
+/* config/build.h: a sentence that begins with "plugin '" is about one that is there. */
 static const struct plugin_schema *find_schema(void *user, struct span name, char *why,
                                                size_t why_size)
 {
@@ -171,7 +172,10 @@ static const struct plugin_schema *find_schema(void *user, struct span name, cha
     const struct entry *entry = find_loaded(catalog, name);
     if (is_usable(entry))
         return &entry->schema;
-    (void)snprintf(why, why_size, "%s", entry == NULL ? catalog->folders : entry->refusal.text);
+    if (entry == NULL)
+        (void)snprintf(why, why_size, "%s", catalog->folders);
+    else
+        (void)snprintf(why, why_size, "%s (the file is there, but refused)", entry->refusal.text);
     return NULL;
 }
 

@@ -15,6 +15,7 @@ struct plugin_host *plugin_host_create(const struct host_services *services, str
         host->services = *services;
     host->shared = shared;
     host->worker = worker;
+    host->blame = shared == NULL ? &host->nobody : shared_worker(shared, worker);
     host->names.by_name = map_create(64);
     host->names.items = calloc(HOST_NAMES_MAX, sizeof(host->names.items[0]));
     host->dicts = map_create(8);

@@ -24,6 +24,8 @@ struct plugin_host {
     struct host_services services; /* a copy: all NULL without any */
     struct shared *shared;         /* borrowed; NULL: calls that need it refuse */
     uint32_t worker;
+    struct worker_slot *blame; /* of this worker in `shared`, else `nobody`: who runs right now */
+    struct worker_slot nobody;
     struct parks *parks; /* ours */
     struct header_names names;
     struct map *dicts;   /* open handles by owner, name and shape: see calls_shared.c */

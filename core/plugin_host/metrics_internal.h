@@ -52,7 +52,8 @@ struct weir_metric {
     struct family *family;
     const double *buckets; /* in the family */
     struct recent recent[METRIC_RECENT];
-    struct series **table; /* ours: every series seen, by hash; a power of two, half empty */
+    const struct recent *latest; /* one of them; asked first */
+    struct series **table;       /* ours: every series seen, by hash; a power of two, half empty */
     size_t table_size;
     const struct series *seen; /* the last in the list that is in the table */
 };

@@ -204,6 +204,7 @@ weir_metric *metric_open(struct shared *shared, uint32_t worker, uint32_t kind, 
         .family = family,
         .buckets = family->buckets,
     };
+    metric->latest = &metric->recent[0];
     if (family->label_count == 0)
         metric_touch(metric);
     return metric;

@@ -68,11 +68,12 @@ static void put_labels(struct buf *out, struct shared *shared, const struct fami
     struct span key = {series_key(shared, series), series->key_size};
     const char *before = "{";
     for (uint32_t i = 0; i < family->label_count; i++) {
-        size_t size = (unsigned char)key.data[0] | (size_t)((unsigned char)key.data[1]) << 8;
+        uint16_t size;
+        memcpy(&size, key.data, sizeof(size));
         buf_printf(out, "%s%s=\"", before, family->labels[i]);
         put_escaped(out, span_first(span_from(key, 2), size), true);
         buf_byte(out, '"');
-        key = span_from(key, size + 2);
+        key = span_from(key, size + (size_t)2);
         before = ",";
     }
     if (le != NULL) {

@@ -76,8 +76,8 @@ keep_overlay(struct policies *policies, const struct overlay_key *key, const str
     if (overlay == NULL)
         return NULL;
     overlay->key = *key;
-    overlay->set = make_overlay(policies, key->set, route, key->consumer,
-                                (uint16_t)key->rank, policies->arena, SET_SHARED);
+    overlay->set = make_overlay(policies, key->set, route, key->consumer, (uint16_t)key->rank,
+                                policies->arena, SET_SHARED);
     if (overlay->set == NULL)
         return NULL;
     struct span name = span_of((const char *)&overlay->key, sizeof(overlay->key));

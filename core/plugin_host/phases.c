@@ -29,31 +29,6 @@ enum direction phase_direction(enum phase phase)
     return rules[phase].direction;
 }
 
-static struct worker_slot *blame_slot(const struct weir_request *request)
-{
-    struct shared *shared = request->host->shared;
-    return shared == NULL ? NULL : shared_worker(shared, request->host->worker);
-}
-
-void hook_enter(struct weir_request *request, struct walk *walk, const struct chain_entry *entry)
-{
-    struct worker_slot *slot = blame_slot(request);
-    if (slot != NULL) {
-        slot->phase = walk->phase;
-        slot->policy_plus_one = entry->policy->index + 1;
-    }
-    walk->entry = entry;
-    walk->running = true;
-}
-
-void hook_leave(struct weir_request *request, struct walk *walk)
-{
-    struct worker_slot *slot = blame_slot(request);
-    if (slot != NULL)
-        slot->policy_plus_one = 0;
-    walk->running = false;
-}
-
 /* ---- verdicts */
 
 static void drop_park(struct weir_request *request, struct walk *walk)
@@ -70,9 +45,8 @@ static bool switch_set(struct weir_request *request, struct walk *walk)
     request->consumer_changed = false;
     if (request->consumer == NULL) /* an identity without consumer has no scopes of its own */
         return true;
-    const struct chain_set *set =
-        policies_consumer(request->policies, request->set, request->route, request->consumer,
-                          rank, request->arena);
+    const struct chain_set *set = policies_consumer(request->policies, request->set, request->route,
+                                                    request->consumer, rank, request->arena);
     if (set == NULL)
         return false;
     if (set == request->set)
@@ -149,6 +123,14 @@ void walk_begin(struct weir_request *request, enum phase phase)
     walk->entry = NULL;
 }
 
+/* NEXT of a hook that asked for nothing: there is nothing to settle. */
+static inline bool is_plain_next(const struct weir_request *request, const struct walk *walk,
+                                 weir_verdict verdict)
+{
+    return verdict == WEIR_NEXT && walk->park == NULL && !walk->answered &&
+           !request->consumer_changed;
+}
+
 static enum phase_result run_from_here(struct weir_request *request, struct walk *walk)
 {
     while (walk->next < walk->chain->count) {
@@ -158,6 +140,8 @@ static enum phase_result run_from_here(struct weir_request *request, struct walk
         weir_verdict verdict =
             entry->run.hook(request, entry->self, request_context(request, entry));
         hook_leave(request, walk);
+        if (LIKELY(is_plain_next(request, walk, verdict)))
+            continue;
         enum phase_result result = hook_settle(request, walk, verdict, NULL);
         if (result != PHASE_NEXT)
             return result;

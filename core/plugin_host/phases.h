@@ -3,6 +3,7 @@
 #ifndef WEIR_PLUGIN_HOST_PHASES_H
 #define WEIR_PLUGIN_HOST_PHASES_H
 
+#include "plugin_host/host_internal.h"
 #include "plugin_host/request.h"
 
 #define PHASE_BIT(phase) (1U << (phase))
@@ -44,8 +45,20 @@ WEIR_MUST_USE enum weir_err request_make_contexts(struct weir_request *request);
 /* Begin a walk; what waited in that direction is given up. */
 void walk_begin(struct weir_request *request, enum phase phase);
 /* Around every call into a plugin: who is to blame if it does not come back. */
-void hook_enter(struct weir_request *request, struct walk *walk, const struct chain_entry *entry);
-void hook_leave(struct weir_request *request, struct walk *walk);
+static inline void hook_enter(struct weir_request *request, struct walk *walk,
+                              const struct chain_entry *entry)
+{
+    struct worker_slot *blame = request->host->blame;
+    blame->phase = walk->phase;
+    blame->policy_plus_one = entry->policy->index + 1;
+    walk->entry = entry;
+    walk->running = true;
+}
+static inline void hook_leave(struct weir_request *request, struct walk *walk)
+{
+    request->host->blame->policy_plus_one = 0;
+    walk->running = false;
+}
 /* What the verdict of a hook that has returned means. NEXT: go on behind walk->entry; also after a
  * FAIL of a policy that fails open (*out_failed, may be NULL, tells). */
 enum phase_result hook_settle(struct weir_request *request, struct walk *walk, weir_verdict verdict,

@@ -81,8 +81,8 @@ size_t scopes_choose(struct policies *policies, const struct route *route,
                      struct running_policy **out);
 /* Those of requests. A policy's `protocols` say in which part of Kong it is loaded, they are not
  * compared with the scheme of a request: a key asked for over TLS is asked for without it too. */
-#define REQUEST_PROTOCOLS                                                                        \
-    (PROTOCOL_BIT(PROTOCOL_HTTP) | PROTOCOL_BIT(PROTOCOL_HTTPS) | PROTOCOL_BIT(PROTOCOL_GRPC) |  \
+#define REQUEST_PROTOCOLS                                                                       \
+    (PROTOCOL_BIT(PROTOCOL_HTTP) | PROTOCOL_BIT(PROTOCOL_HTTPS) | PROTOCOL_BIT(PROTOCOL_GRPC) | \
      PROTOCOL_BIT(PROTOCOL_GRPCS))
 
 /* order.c */

@@ -42,34 +42,26 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
 static void *kept_context(const struct weir_request *request, const struct running_policy *policy)
 {
     const struct chain_set *set = request->set;
-    if (request->contexts == NULL || set == NULL)
-        return NULL;
     for (uint16_t i = 0; i < set->member_count; i++)
         if (set->members[i] == policy)
             return request->contexts[i];
     return NULL;
 }
 
-/* The contexts `set` needs, at *out; those that `request` has already are taken over. */
+/* The contexts `set` needs, at *out: a table and behind it all that are new, in one block. Those
+ * that `request` has already are taken over. */
 static enum weir_err make_contexts(struct weir_request *request, const struct chain_set *set,
                                    void ***out)
 {
     size_t table = round_up(set->member_count * sizeof(void *));
-    void **contexts = arena_zalloc(request->arena, table);
+    void **contexts = arena_zalloc(request->arena, table + set->context_bytes);
     if (contexts == NULL)
         return WEIR_ERR_NO_MEMORY;
-    size_t fresh = 0;
-    for (uint16_t i = 0; i < set->member_count; i++) {
-        contexts[i] = kept_context(request, set->members[i]);
-        if (contexts[i] == NULL)
-            fresh += round_up(set->members[i]->plugin->context_size);
-    }
-    char *at = fresh == 0 ? NULL : arena_zalloc(request->arena, fresh);
-    if (fresh != 0 && at == NULL)
-        return WEIR_ERR_NO_MEMORY;
+    char *at = (char *)contexts + table;
+    bool fresh = request->contexts == NULL || request->set == NULL;
     for (uint16_t i = 0; i < set->member_count; i++) {
         size_t size = round_up(set->members[i]->plugin->context_size);
-        if (contexts[i] != NULL || size == 0)
+        if (size == 0 || (!fresh && (contexts[i] = kept_context(request, set->members[i])) != NULL))
             continue;
         contexts[i] = at;
         at += size;
