@@ -57,10 +57,11 @@ static void dial_done(struct conn *conn, enum weir_err err, void *user)
     exchange_go(x);
 }
 
+/* Of the attempt that runs. */
 static struct attempt_record *record_of(struct exchange *x)
 {
     unsigned count = x->request.attempt_count;
-    return count == 0 ? NULL : &x->request.attempts[count - 1];
+    return &x->request.attempts[count == 0 ? 0 : count - 1];
 }
 
 static void record_attempt(struct exchange *x)
@@ -271,9 +272,7 @@ static bool may_retry(struct exchange *x, enum weir_err err)
 
 enum step step_target_failed(struct exchange *x, enum weir_err err)
 {
-    struct attempt_record *record = record_of(x);
-    if (record != NULL)
-        record->error = err;
+    record_of(x)->error = err;
     x->gateway->slot->target_failures++;
     bool again = may_retry(x, err);
     exchange_drop_target(x);

@@ -36,27 +36,22 @@ bool http_value_is_valid(struct span value)
 }
 
 /* A name a caller asks for: by id when well known, else by its bytes. */
-struct wanted {
-    enum http_header_id id;
-    struct span name;
-};
-
-static struct wanted wanted_of(enum http_header_id id, struct span name)
+static struct http_name wanted_of(enum http_header_id id, struct span name)
 {
     if (id == HTTP_HEADER_UNKNOWN)
         id = http_header_id_of(name);
-    return (struct wanted){id, span_is_set(name) ? name : http_header_name(id)};
+    return (struct http_name){id, span_is_set(name) ? name : http_header_name(id)};
 }
 
-static bool is_wanted(const struct http_header *item, const struct wanted *wanted)
+static bool is_wanted(const struct http_header *item, const struct http_name *wanted)
 {
     return wanted->id != HTTP_HEADER_UNKNOWN
                ? item->id == wanted->id
-               : item->id == HTTP_HEADER_UNKNOWN && span_equal_nocase(item->name, wanted->name);
+               : item->id == HTTP_HEADER_UNKNOWN && span_equal_nocase(item->name, wanted->text);
 }
 
 /* Index of the first wanted field at or after `from`, or count. */
-static size_t find_from(const struct http_headers *h, const struct wanted *wanted, size_t from)
+static size_t find_from(const struct http_headers *h, const struct http_name *wanted, size_t from)
 {
     if (wanted->id != HTTP_HEADER_UNKNOWN) {
         size_t first = h->first[wanted->id];
@@ -73,7 +68,7 @@ static size_t find_from(const struct http_headers *h, const struct wanted *wante
 const struct http_header *http_headers_find(const struct http_headers *h, struct span name,
                                             size_t nth)
 {
-    struct wanted wanted = wanted_of(HTTP_HEADER_UNKNOWN, name);
+    struct http_name wanted = wanted_of(HTTP_HEADER_UNKNOWN, name);
     size_t at = find_from(h, &wanted, 0);
     while (nth-- > 0 && at < h->count)
         at = find_from(h, &wanted, at + 1);
@@ -82,18 +77,19 @@ const struct http_header *http_headers_find(const struct http_headers *h, struct
 
 size_t http_headers_count(const struct http_headers *h, enum http_header_id id, struct span name)
 {
-    struct wanted wanted = wanted_of(id, name);
+    struct http_name wanted = wanted_of(id, name);
     size_t count = 0;
     for (size_t at = find_from(h, &wanted, 0); at < h->count; at = find_from(h, &wanted, at + 1))
         count++;
     return count;
 }
 
-static enum weir_err append(struct http_headers *h, const struct wanted *wanted, struct span value)
+static enum weir_err append(struct http_headers *h, const struct http_name *wanted,
+                            struct span value)
 {
     if (h->count >= h->capacity)
         return WEIR_ERR_LIMIT;
-    h->items[h->count++] = (struct http_header){wanted->name, value, (uint16_t)wanted->id,
+    h->items[h->count++] = (struct http_header){wanted->text, value, (uint16_t)wanted->id,
                                                 http_header_flags(wanted->id)};
     if (wanted->id != HTTP_HEADER_UNKNOWN && h->first[wanted->id] == 0)
         h->first[wanted->id] = h->count;
@@ -101,21 +97,28 @@ static enum weir_err append(struct http_headers *h, const struct wanted *wanted,
 }
 
 /* A name spelled as the table does needs no look. */
-static bool is_valid(const struct wanted *wanted, struct span name, struct span value)
+static bool is_name_valid(const struct http_name *wanted, struct span given)
 {
-    bool by_table = wanted->id != HTTP_HEADER_UNKNOWN && !span_is_set(name);
-    return (by_table || http_name_is_valid(wanted->name)) && http_value_is_valid(value);
+    return (wanted->id != HTTP_HEADER_UNKNOWN && !span_is_set(given)) ||
+           http_name_is_valid(wanted->text);
+}
+
+enum weir_err http_headers_add_name(struct http_headers *h, struct http_name name,
+                                    struct span value)
+{
+    return http_value_is_valid(value) ? append(h, &name, value) : WEIR_ERR_INVALID;
 }
 
 enum weir_err http_headers_add(struct http_headers *h, enum http_header_id id, struct span name,
                                struct span value)
 {
-    struct wanted wanted = wanted_of(id, name);
-    return is_valid(&wanted, name, value) ? append(h, &wanted, value) : WEIR_ERR_INVALID;
+    struct http_name wanted = wanted_of(id, name);
+    return is_name_valid(&wanted, name) ? http_headers_add_name(h, wanted, value)
+                                        : WEIR_ERR_INVALID;
 }
 
 /* Drop the wanted fields from `from` on in one pass; returns how many went. */
-static size_t remove_from(struct http_headers *h, const struct wanted *wanted, size_t from)
+static size_t remove_from(struct http_headers *h, const struct http_name *wanted, size_t from)
 {
     size_t kept = find_from(h, wanted, from);
     if (kept >= h->count)
@@ -136,26 +139,33 @@ static void index_again(struct http_headers *h)
     h->first[HTTP_HEADER_UNKNOWN] = 0;
 }
 
-enum weir_err http_headers_set(struct http_headers *h, enum http_header_id id, struct span name,
-                               struct span value)
+enum weir_err http_headers_set_name(struct http_headers *h, struct http_name name,
+                                    struct span value)
 {
-    struct wanted wanted = wanted_of(id, name);
-    if (!is_valid(&wanted, name, value))
+    if (!http_value_is_valid(value))
         return WEIR_ERR_INVALID;
-    size_t at = find_from(h, &wanted, 0);
+    size_t at = find_from(h, &name, 0);
     if (at >= h->count)
-        return append(h, &wanted, value);
+        return append(h, &name, value);
     h->items[at].value = value;
-    if (span_is_set(name))
-        h->items[at].name = name;
-    if (remove_from(h, &wanted, at + 1) > 0)
+    h->items[at].name = name.text;
+    if (remove_from(h, &name, at + 1) > 0)
         index_again(h);
     return WEIR_OK;
 }
 
+enum weir_err http_headers_set(struct http_headers *h, enum http_header_id id, struct span name,
+                               struct span value)
+{
+    struct http_name wanted = wanted_of(id, name);
+    if (!is_name_valid(&wanted, name))
+        return WEIR_ERR_INVALID;
+    return http_headers_set_name(h, wanted, value);
+}
+
 size_t http_headers_remove(struct http_headers *h, enum http_header_id id, struct span name)
 {
-    struct wanted wanted = wanted_of(id, name);
+    struct http_name wanted = wanted_of(id, name);
     size_t removed = remove_from(h, &wanted, 0);
     if (removed > 0)
         index_again(h);
@@ -172,7 +182,7 @@ void http_headers_remove_at(struct http_headers *h, size_t index)
 
 static void mark(struct http_headers *h, struct span option)
 {
-    struct wanted named = wanted_of(HTTP_HEADER_UNKNOWN, option);
+    struct http_name named = wanted_of(HTTP_HEADER_UNKNOWN, option);
     if ((http_header_flags(named.id) & HTTP_HEADER_KEPT) != 0)
         return;
     for (size_t at = find_from(h, &named, 0); at < h->count; at = find_from(h, &named, at + 1))

@@ -178,6 +178,15 @@ WEIR_MUST_USE enum weir_err http_headers_add(struct http_headers *h, enum http_h
 /* The first field of that name gets the value, the others go; added when there was none. */
 WEIR_MUST_USE enum weir_err http_headers_set(struct http_headers *h, enum http_header_id id,
                                              struct span name, struct span value);
+/* The same for a name that was looked up and found valid before: only the value is checked. */
+struct http_name {
+    enum http_header_id id; /* UNKNOWN: none of the well-known ones */
+    struct span text;       /* as it is to be spelled */
+};
+WEIR_MUST_USE enum weir_err http_headers_add_name(struct http_headers *h, struct http_name name,
+                                                  struct span value);
+WEIR_MUST_USE enum weir_err http_headers_set_name(struct http_headers *h, struct http_name name,
+                                                  struct span value);
 /* All fields of that name; returns how many went. */
 size_t http_headers_remove(struct http_headers *h, enum http_header_id id, struct span name);
 /* The one field at `index`. */

@@ -57,39 +57,72 @@ static bool set_options(int fd, const struct address *address, bool reuseport)
     return !reuseport || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
 }
 
-int listen_open(const struct address *address, bool reuseport, int backlog, char *err,
-                size_t err_size)
+/* Bound, not listening yet. -1 with errno, and `step` says what failed. */
+static int open_bound(const struct address *address, bool reuseport, const char **step)
 {
     struct sockaddr_storage storage;
-    char text[ADDRESS_TEXT];
     socklen_t size = address_to_sockaddr(address, &storage);
-    const char *step = "socket";
     int fd = -1;
+    *step = "socket";
     if (size == 0)
         errno = EAFNOSUPPORT;
     else
         fd = socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-        if (address->family == ADDRESS_UNIX)
-            unlink_stale(address, &storage, size);
-        if (!set_options(fd, address, reuseport))
-            step = "setsockopt";
-        else if (bind(fd, (const struct sockaddr *)&storage, size) != 0)
-            step = "bind";
-        else if (listen(fd, backlog) != 0)
-            step = "listen";
-        else
-            return fd;
-    }
+    if (fd < 0)
+        return -1;
+    if (address->family == ADDRESS_UNIX)
+        unlink_stale(address, &storage, size);
+    if (!set_options(fd, address, reuseport))
+        *step = "setsockopt";
+    else if (bind(fd, (const struct sockaddr *)&storage, size) != 0)
+        *step = "bind";
+    else
+        return fd;
     int saved = errno;
-    if (fd >= 0)
-        (void)close(fd);
+    (void)close(fd);
+    errno = saved;
+    return -1;
+}
+
+/* errno stays. */
+static void explain(const struct address *address, const char *step, char *err, size_t err_size)
+{
+    char text[ADDRESS_TEXT];
+    int saved = errno;
     struct span where = address_text(address, text);
     if (err_size > 0)
         (void)snprintf(err, err_size, "cannot listen on %.*s: %s: %s", SPAN_ARG(where), step,
                        strerrordesc_np(saved));
     errno = saved;
+}
+
+int listen_open(const struct address *address, bool reuseport, int backlog, char *err,
+                size_t err_size)
+{
+    const char *step;
+    int fd = open_bound(address, reuseport, &step);
+    if (fd >= 0 && listen(fd, backlog) == 0)
+        return fd;
+    if (fd >= 0)
+        step = "listen";
+    explain(address, step, err, err_size);
+    if (fd >= 0) {
+        int saved = errno;
+        (void)close(fd);
+        errno = saved;
+    }
     return -1;
+}
+
+bool listen_is_free(const struct address *address, char *err, size_t err_size)
+{
+    const char *step;
+    int fd = open_bound(address, false, &step);
+    if (fd < 0)
+        explain(address, step, err, err_size);
+    else
+        (void)close(fd);
+    return fd >= 0;
 }
 
 static void on_listener_readable(struct watch *watch, int events);

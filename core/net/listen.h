@@ -17,14 +17,18 @@ struct tls_server;
 WEIR_MUST_USE int listen_open(const struct address *address, bool reuseport, int backlog, char *err,
                               size_t err_size);
 
+/* Whether nobody listens on an IP address yet; else why not, in `err`. listen_open() with
+ * `reuseport` cannot tell: it joins whoever is there. */
+WEIR_MUST_USE bool listen_is_free(const struct address *address, char *err, size_t err_size);
+
 /* Accepts at most 16 connections a turn. `accepted` owns the connection: it sets the events or
  * closes it. With `tls` (borrowed until listener_stop) readable comes after the handshake. The
  * descriptor stays the caller's. NULL without memory. */
 WEIR_MUST_USE struct listener *
 listener_start(struct loop *loop, int fd, struct tls_server *tls,
                void (*accepted)(struct listener *listener, struct conn *conn), void *user);
-/* Takes everything that waits in the queue now (at most 4096 connections). Without it those would be
- * reset when the socket is closed. */
+/* Takes everything that waits in the queue now (at most 4096 connections). Without it those would
+ * be reset when the socket is closed. */
 void listener_accept_now(struct listener *listener);
 /* Stops accepting and frees; fine inside `accepted`. NULL is fine. */
 void listener_stop(struct listener *listener);

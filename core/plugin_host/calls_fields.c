@@ -2,6 +2,7 @@
  * exist yet are kept aside and added to whatever response comes. What frames a message is the
  * gateway's own: a plugin that could edit it could smuggle. */
 #include "plugin_host/calls.h"
+#include "plugin_host/host_internal.h"
 #include "plugin_host/phases.h"
 #include "plugin_host/table.h"
 
@@ -12,19 +13,14 @@ enum { EARLY_FIELDS = 16, EARLY_FIELDS_MAX = 256 };
 
 #define PHASES_BODY (PHASE_BIT(PHASE_REQUEST_BODY) | PHASE_BIT(PHASE_RESPONSE_BODY))
 
-struct field_name {
-    enum http_header_id id; /* UNKNOWN: go by the name */
-    struct span name;       /* unset for well-known ones */
-};
-
-static bool name_of(const struct weir_request *request, weir_header_id id, struct field_name *out)
+/* Interned names keep the spelling of the plugin that asked; a bare well-known id has the table's.
+ */
+static bool name_of(const struct weir_request *request, weir_header_id id, struct http_name *out)
 {
-    if (id < HTTP_HEADER_COUNT) {
-        *out = (struct field_name){(enum http_header_id)id, SPAN_NONE};
-        return id != HTTP_HEADER_UNKNOWN;
-    }
-    *out = (struct field_name){HTTP_HEADER_UNKNOWN, plugin_host_header_name(request->host, id)};
-    return span_is_set(out->name);
+    if (id >= HTTP_HEADER_COUNT)
+        return host_header_name(request->host, id, out);
+    *out = (struct http_name){(enum http_header_id)id, http_header_name((enum http_header_id)id)};
+    return id != HTTP_HEADER_UNKNOWN;
 }
 
 static bool is_framing(enum http_header_id id)
@@ -121,11 +117,11 @@ static struct span find_interned(const struct http_headers *headers, struct span
 weir_str call_header_get(weir_request *request, uint32_t side, weir_header_id id, size_t nth)
 {
     const struct http_headers *headers = readable(request, side);
-    struct field_name field;
+    struct http_name field;
     if (headers == NULL || !name_of(request, id, &field))
         return (weir_str){NULL, 0};
     if (field.id == HTTP_HEADER_UNKNOWN)
-        return str_of(find_interned(headers, field.name, nth));
+        return str_of(find_interned(headers, field.text, nth));
     size_t at = headers->first[field.id];
     if (at == 0)
         return (weir_str){NULL, 0};
@@ -152,7 +148,7 @@ enum edit { EDIT_SET, EDIT_ADD };
 static weir_status edit(struct weir_request *request, uint32_t side, weir_header_id id,
                         weir_str value, enum edit how)
 {
-    struct field_name field;
+    struct http_name field;
     if (!may_edit(request, side))
         return WEIR_PHASE;
     if (!name_of(request, id, &field) || is_framing(field.id))
@@ -168,8 +164,8 @@ static weir_status edit(struct weir_request *request, uint32_t side, weir_header
     if (err != WEIR_OK)
         return status_of(err);
     if (how == EDIT_ADD)
-        return status_of(http_headers_add(headers, field.id, field.name, copy));
-    err = http_headers_set(headers, field.id, field.name, copy);
+        return status_of(http_headers_add_name(headers, field, copy));
+    err = http_headers_set_name(headers, field, copy);
     if (err == WEIR_OK && field.id != HTTP_HEADER_UNKNOWN)
         headers->items[headers->first[field.id] - 1].flags &= (uint16_t)~FIELD_REPLACED;
     return status_of(err);
@@ -187,14 +183,14 @@ weir_status call_header_add(weir_request *request, uint32_t side, weir_header_id
 
 weir_status call_header_remove(weir_request *request, uint32_t side, weir_header_id id)
 {
-    struct field_name field;
+    struct http_name field;
     if (!may_edit(request, side))
         return WEIR_PHASE;
     if (!name_of(request, id, &field) || is_framing(field.id) ||
         (field.id == HTTP_HEADER_HOST && side == WEIR_SIDE_REQUEST))
         return WEIR_INVALID;
     struct http_headers *headers = readable(request, side);
-    if (headers == NULL || http_headers_remove(headers, field.id, field.name) == 0)
+    if (headers == NULL || http_headers_remove(headers, field.id, field.text) == 0)
         return WEIR_NOT_FOUND;
     return WEIR_SUCCESS;
 }

@@ -6,10 +6,7 @@
 #include "plugin_host/table.h"
 
 /* clang-format off */
-static const struct identity_field {
-    enum http_header_id id;
-    struct span name; /* as targets know it */
-} fields[] = {
+static const struct http_name fields[] = { /* as targets know them */
     {HTTP_HEADER_X_CONSUMER_ID,           {"X-Consumer-ID", 13}},
     {HTTP_HEADER_X_CONSUMER_USERNAME,     {"X-Consumer-Username", 19}},
     {HTTP_HEADER_X_CONSUMER_CUSTOM_ID,    {"X-Consumer-Custom-ID", 20}},
@@ -23,12 +20,11 @@ const weir_consumer *call_request_consumer(weir_request *request)
     return (const weir_consumer *)(const void *)request->consumer;
 }
 
-static enum weir_err tell(struct http_headers *headers, const struct identity_field *field,
-                          struct span value)
+static enum weir_err tell(struct http_headers *headers, struct http_name field, struct span value)
 {
     if (span_is_set(value))
-        return http_headers_set(headers, field->id, field->name, value);
-    (void)http_headers_remove(headers, field->id, field->name);
+        return http_headers_set_name(headers, field, value);
+    (void)http_headers_remove(headers, field.id, field.text);
     return WEIR_OK;
 }
 
@@ -54,10 +50,10 @@ static weir_status identify(struct weir_request *request, const struct consumer 
     };
     enum weir_err err = WEIR_OK;
     for (size_t i = 0; i < COUNT_OF(fields) && err == WEIR_OK; i++)
-        err = tell(headers, &fields[i], values[i]);
+        err = tell(headers, fields[i], values[i]);
     if (err != WEIR_OK) { /* half an identity is worse than none */
         for (size_t i = 0; i < COUNT_OF(fields); i++)
-            (void)http_headers_remove(headers, fields[i].id, fields[i].name);
+            (void)http_headers_remove(headers, fields[i].id, fields[i].text);
         return status_of(err);
     }
     if (consumer != request->consumer)

@@ -55,46 +55,38 @@ const void *call_ext(const weir_host *host, const char *id)
 
 /* ---- names of headers */
 
-static struct span lower_copy(struct span name)
-{
-    char *copy = malloc(name.size);
-    for (size_t i = 0; copy != NULL && i < name.size; i++)
-        copy[i] =
-            (char)(name.data[i] >= 'A' && name.data[i] <= 'Z' ? name.data[i] | 0x20 : name.data[i]);
-    return span_of(copy, copy == NULL ? 0 : name.size);
-}
-
 weir_header_id host_intern(struct plugin_host *host, struct span name)
 {
     struct header_names *names = &host->names;
     if (name.size > HOST_NAME_BYTES_MAX || !http_name_is_valid(name))
         return 0;
-    enum http_header_id known = http_header_id_of(name);
-    if (known != HTTP_HEADER_UNKNOWN)
-        return (weir_header_id)known;
-    struct span copy = lower_copy(name);
-    if (copy.data == NULL)
-        return 0;
-    const struct span *old = map_find(names->by_name, copy);
-    bool room = names->count < HOST_NAMES_MAX;
-    if (old == NULL && !room)
+    const struct http_name *old = map_find(names->by_spelling, name);
+    if (old != NULL)
+        return (weir_header_id)(old - names->items) + HTTP_HEADER_COUNT;
+    if (names->count == HOST_NAMES_MAX) {
         log_warn("no room for more header names: '%.*s' and later ones are refused",
-                 SPAN_ARG(copy));
-    if (old != NULL || !room ||
-        map_add(names->by_name, copy, &names->items[names->count]) != WEIR_OK) {
-        free((void *)(uintptr_t)copy.data);
-        return old == NULL ? 0 : (weir_header_id)(old - names->items) + HTTP_HEADER_COUNT;
+                 SPAN_ARG(name));
+        return 0;
     }
-    names->items[names->count] = copy;
+    char *text = malloc(name.size);
+    if (text == NULL)
+        return 0;
+    memcpy(text, name.data, name.size);
+    struct http_name *made = &names->items[names->count];
+    *made = (struct http_name){http_header_id_of(name), span_of(text, name.size)};
+    if (map_add(names->by_spelling, made->text, made) != WEIR_OK) {
+        free(text);
+        return 0;
+    }
     return (weir_header_id)names->count++ + HTTP_HEADER_COUNT;
 }
 
 void host_names_free(struct plugin_host *host)
 {
     for (uint32_t i = 0; i < host->names.count; i++)
-        free((void *)(uintptr_t)host->names.items[i].data);
+        free((void *)(uintptr_t)host->names.items[i].text.data);
     free(host->names.items);
-    map_destroy(host->names.by_name);
+    map_destroy(host->names.by_spelling);
 }
 
 weir_header_id call_header_intern(const weir_host *host, weir_str name)
@@ -104,9 +96,8 @@ weir_header_id call_header_intern(const weir_host *host, weir_str name)
 
 struct span plugin_host_header_name(const struct plugin_host *host, weir_header_id id)
 {
-    if (id < HTTP_HEADER_COUNT || id - HTTP_HEADER_COUNT >= host->names.count)
-        return SPAN_NONE;
-    return host->names.items[id - HTTP_HEADER_COUNT];
+    struct http_name name;
+    return host_header_name(host, id, &name) ? name.text : SPAN_NONE;
 }
 
 /* ---- clock and chance */

@@ -16,11 +16,11 @@ struct plugin_host *plugin_host_create(const struct host_services *services, str
     host->shared = shared;
     host->worker = worker;
     host->blame = shared == NULL ? &host->nobody : shared_worker(shared, worker);
-    host->names.by_name = map_create(64);
+    host->names.by_spelling = map_create(64);
     host->names.items = calloc(HOST_NAMES_MAX, sizeof(host->names.items[0]));
     host->dicts = map_create(8);
     host->metrics = map_create(8);
-    if (host->names.by_name == NULL || host->names.items == NULL || host->dicts == NULL ||
+    if (host->names.by_spelling == NULL || host->names.items == NULL || host->dicts == NULL ||
         host->metrics == NULL || (host->parks = parks_create(host)) == NULL)
         return NULL;
     return TAKE(host);

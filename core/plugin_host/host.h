@@ -48,7 +48,7 @@ void plugin_table_destroy(weir_host *table);
 struct shared *plugin_host_shared(const struct plugin_host *host);
 uint32_t plugin_host_worker(const struct plugin_host *host);
 
-/* Lower-case name of an interned header id at or above HTTP_HEADER_COUNT; absent when unknown. */
+/* The name of an interned header id, as it was spelled; absent when unknown. */
 struct span plugin_host_header_name(const struct plugin_host *host, weir_header_id id);
 
 /* Where log lines of policies go beside the log, for tests; NULL: nowhere. */

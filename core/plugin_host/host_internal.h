@@ -4,6 +4,7 @@
 #define WEIR_PLUGIN_HOST_HOST_INTERNAL_H
 
 #include "base/map.h"
+#include "http/headers.h"
 #include "plugin_host/host.h"
 
 struct parks;
@@ -13,10 +14,11 @@ enum {
     HOST_NAME_BYTES_MAX = 256 /* of one of them */
 };
 
-/* Names get the ids from HTTP_HEADER_COUNT on and keep them as long as the process. */
+/* Interned names get the ids from HTTP_HEADER_COUNT on, one for each spelling, and keep them as
+ * long as the process: a field goes out as its plugin spelled it. */
 struct header_names {
-    struct map *by_name; /* -> struct span * in `items` */
-    struct span *items;  /* HOST_NAMES_MAX of them, lower case, each from malloc() */
+    struct map *by_spelling; /* -> struct http_name * in `items` */
+    struct http_name *items; /* HOST_NAMES_MAX of them, each text from malloc() */
     uint32_t count;
 };
 
@@ -45,6 +47,15 @@ static inline struct parks *host_parks(const struct plugin_host *host)
 
 /* calls_process.c: id of an interned name, 0 when it is none or the table is full. */
 weir_header_id host_intern(struct plugin_host *host, struct span name);
+/* False: `id` is none of an interned name. */
+static inline bool host_header_name(const struct plugin_host *host, weir_header_id id,
+                                    struct http_name *out)
+{
+    if (id < HTTP_HEADER_COUNT || id - HTTP_HEADER_COUNT >= host->names.count)
+        return false;
+    *out = host->names.items[id - HTTP_HEADER_COUNT];
+    return true;
+}
 void host_names_free(struct plugin_host *host);
 /* calls_shared.c: closes what was opened for policies of this process. */
 void host_handles_free(struct plugin_host *host);

@@ -93,7 +93,6 @@ static enum weir_err build(struct instance *instance, struct span text, uint64_t
         return WEIR_ERR_NO_MEMORY;
     struct generation_source source = {.text = text,
                                        .file = options->file,
-                                       .environment = environ,
                                        .flags = options->flags,
                                        .flag_count = options->flag_count,
                                        .plugin_path = options->plugin_path,

@@ -74,6 +74,9 @@ static bool open_listener(struct opening *opening, const struct listen *listen,
     }
     if (kind != SOCKET_PROXY || address.family == ADDRESS_UNIX)
         return open_one(opening, listen, kind, SOCKET_OF_ALL, &address);
+    /* Otherwise a second gateway of the same user would quietly take half of the traffic. */
+    if (address.port != 0 && !listen_is_free(&address, opening->why, opening->why_size))
+        return false;
     for (uint32_t worker = 0; worker < opening->workers; worker++)
         if (!open_one(opening, listen, kind, worker, &address))
             return false;

@@ -139,7 +139,6 @@ static enum weir_err build(struct worker *worker, struct span text, uint64_t num
         flags[count++] = (struct settings_flag){SPAN("plugin_path"), span_text(folder)};
     struct generation_source source = {.text = text,
                                        .file = options->file,
-                                       .environment = environ,
                                        .flags = flags,
                                        .flag_count = count,
                                        .plugin_path = options->plugin_path,
