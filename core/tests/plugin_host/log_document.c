@@ -86,7 +86,7 @@ static void tear_down(void)
     arena_destroy(arena);
 }
 
-TestSuite(log_document, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(log_document, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static struct span line(void)
 {

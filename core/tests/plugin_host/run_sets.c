@@ -7,7 +7,7 @@
 #include "policy_fixture.h"
 #include "run_support.h"
 
-TestSuite(run_sets, .timeout = 120);
+TestSuite(run_sets, .timeout = 60);
 
 /* ---- contexts, over sets made by hand */
 

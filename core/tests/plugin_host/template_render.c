@@ -51,7 +51,7 @@ static void tear_down(void)
     arena_destroy(arena);
 }
 
-TestSuite(template, .init = set_up, .fini = tear_down, .timeout = 30);
+TestSuite(template, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static const weir_template *compile(const char *text)
 {

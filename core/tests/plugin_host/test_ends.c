@@ -289,7 +289,7 @@ Test(ends, what_an_image_gave_as_literals_is_read_when_it_is_gone)
     cr_assert_eq(phase_run(&request, PHASE_ACCESS), PHASE_DONE);
     request_end(&request);
 #ifdef WEIR_NO_DLCLOSE
-    cr_log_warn("a sanitized build unloads nothing: that the image is gone is not tested");
+    (void)printf("a sanitized build unloads nothing: that the image is gone is not tested\n");
 #else
     cr_assert_eq(mapped_images(), 1);
 #endif
@@ -299,7 +299,7 @@ Test(ends, what_an_image_gave_as_literals_is_read_when_it_is_gone)
     f.plugins.catalog = NULL;
     cr_assert_eq(images_count(f.plugins.images), 0);
     cr_assert_eq(mapped_images(), 0);
-    cr_expect(span_equal(items[0].name, SPAN("x-from-image")));
+    cr_expect(span_equal(items[0].name, SPAN("X-From-Image")));
     cr_expect(span_equal(items[0].value, SPAN("a literal")));
     cr_assert_not_null(request.early_fields);
     cr_expect(span_equal(request.early_fields->items[0].value, SPAN("early")));
