@@ -28,8 +28,8 @@ struct credential_schema {
 /* What is installed. Answers are borrowed and must outlive the configuration. */
 struct plugin_catalog {
     void *user;
-    /* Its table. NULL: *why is where it was looked for, or, when it is there and was refused, a whole
-     * sentence that begins with "plugin '". */
+    /* Its table. NULL: *why is where it was looked for, or, when it is there and was refused, a
+     * whole sentence that begins with "plugin '". */
     const struct plugin_schema *(*find)(void *user, struct span name, char *why, size_t why_size);
     const struct credential_schema *(*find_credential)(void *user, struct span collection);
     /* For did-you-mean; NULL past the end. May be NULL. */

@@ -5,7 +5,8 @@
 
 #include "plugin_host/request.h"
 
-/* calls_policy.c, calls_process.c, calls_watch.c, calls_shared.c: not about one exchange (or hardly) */
+/* calls_policy.c, calls_process.c, calls_watch.c, calls_shared.c: not about one exchange (or
+ * hardly) */
 void call_error_at(weir_error *error, const char *path, const char *format, ...)
     WEIR_PRINTF_ARGS(3, 4);
 void call_log(const weir_host *host, weir_request *request, uint32_t level, const char *format, ...)

@@ -1,4 +1,5 @@
-/* What policies tell each other and the log: templates, shared values, members of the log document. */
+/* What policies tell each other and the log: templates, shared values, members of the log document.
+ */
 #include "plugin_host/calls.h"
 #include "plugin_host/log_document.h"
 #include "plugin_host/table.h"

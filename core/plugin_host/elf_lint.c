@@ -1,10 +1,10 @@
 #include "plugin_host/elf_lint.h"
 
-#include "base/auto.h"
-#include "base/text.h"
-
 #include <elf.h>
 #include <stdio.h>
+
+#include "base/auto.h"
+#include "base/text.h"
 
 #if defined(__x86_64__)
 #define MACHINE EM_X86_64
@@ -27,7 +27,8 @@ static enum weir_err refuse(struct lint *lint, const char *reason)
     return WEIR_ERR_INVALID;
 }
 
-static enum weir_err refuse_number(struct lint *lint, const char *field, unsigned have, unsigned want)
+static enum weir_err refuse_number(struct lint *lint, const char *field, unsigned have,
+                                   unsigned want)
 {
     (void)snprintf(lint->why, lint->why_size, "field '%s': have %u, want %u", field, have, want);
     return WEIR_ERR_INVALID;
@@ -87,8 +88,8 @@ static enum weir_err read_version(struct lint *lint, struct span text, struct el
 {
     uint64_t major, minor;
     size_t dot = span_find(text, '.');
-    if (!text_to_u64(span_first(text, dot), &major) || !text_to_u64(span_from(text, dot + 1), &minor) ||
-        major > 1000 || minor > 100000)
+    if (!text_to_u64(span_first(text, dot), &major) ||
+        !text_to_u64(span_from(text, dot + 1), &minor) || major > 1000 || minor > 100000)
         return refuse(lint, "the manifest's abi is no number.number");
     out->major = (uint32_t)major;
     out->minor = (uint32_t)minor;
@@ -117,7 +118,8 @@ static enum weir_err read_manifest(struct lint *lint, struct span text, struct e
     return read_version(lint, abi, out);
 }
 
-static enum weir_err read_symbols(struct lint *lint, const Elf64_Shdr *section, struct elf_facts *out)
+static enum weir_err read_symbols(struct lint *lint, const Elf64_Shdr *section,
+                                  struct elf_facts *out)
 {
     Elf64_Shdr strings_section;
     struct span symbols, strings;
@@ -137,7 +139,8 @@ static enum weir_err read_symbols(struct lint *lint, const Elf64_Shdr *section, 
     return WEIR_OK;
 }
 
-static enum weir_err read_dynamic(struct lint *lint, const Elf64_Shdr *section, struct elf_facts *out)
+static enum weir_err read_dynamic(struct lint *lint, const Elf64_Shdr *section,
+                                  struct elf_facts *out)
 {
     struct span entries;
     if (!section_bytes(lint, section, &entries))
@@ -168,14 +171,16 @@ static enum weir_err read_sections(struct lint *lint, struct elf_facts *out)
             TRY(read_symbols(lint, &section, out));
         else if (section.sh_type == SHT_DYNAMIC)
             TRY(read_dynamic(lint, &section, out));
-        else if (!has_manifest && span_equal(text_at(names, section.sh_name), SPAN(".weir.manifest"))) {
+        else if (!has_manifest &&
+                 span_equal(text_at(names, section.sh_name), SPAN(".weir.manifest"))) {
             if (!section_bytes(lint, &section, &bytes))
                 return refuse(lint, "the file is cut short: its manifest is missing");
             TRY(read_manifest(lint, bytes, out));
             has_manifest = true;
         }
     }
-    return has_manifest ? WEIR_OK : refuse(lint, "no weir plugin: it has no .weir.manifest section");
+    return has_manifest ? WEIR_OK
+                        : refuse(lint, "no weir plugin: it has no .weir.manifest section");
 }
 
 enum weir_err elf_lint(struct span file, struct elf_facts *out, char *why, size_t why_size)

@@ -354,10 +354,8 @@ Test(key_auth, wrong_configurations_are_refused_where_they_are_wrong)
     static const struct {
         const char *reason, *config;
     } wrong[] = {
-        {"no such field", "{key_name: [x]}"},
-        {"not a header name", "{key_names: ['a b']}"},
-        {"required", "{key_names: null}"},
-        {"not a boolean", "{hide_credentials: maybe}"},
+        {"no such field", "{key_name: [x]}"},     {"not a header name", "{key_names: ['a b']}"},
+        {"required", "{key_names: null}"},        {"not a boolean", "{hide_credentials: maybe}"},
         {"cannot be sent", "{realm: \"a\\nb\"}"},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {

@@ -409,11 +409,18 @@ static int check_redis(const rate_limiting *policy, weir_error *error)
 {
     bool redis = equal(policy->policy, WEIR_LIT("redis"));
     int faults = check_needed(error, redis, policy->redis.host, "redis.host");
-    if (redis) {
+    /* Redis is never reached in this version. Who tolerates that fault gets counters of this
+     * gateway alone, stricter than the no limit at all it means elsewhere; who does not is refused.
+     */
+    if (redis && !policy->fault_tolerant) {
         weir_error_at(error, "policy",
-                      "redis is not there yet in this version of rate-limiting: use local, which "
-                      "counts over all workers of this gateway");
+                      "redis is not there yet in this version of rate-limiting, and "
+                      "fault_tolerant: false asks for it: use local, which counts over all workers "
+                      "of this gateway");
         faults++;
+    } else if (redis) {
+        weir_log(NULL, WEIR_LOG_WARN,
+                 "policy redis: this version counts in this gateway alone, not in Redis");
     }
     if (policy->sync_rate != -1 && !redis) {
         weir_error_at(error, "sync_rate", "sync_rate can only be used with the redis policy");

@@ -1,16 +1,16 @@
 /* Every build a stranger could hand us: it loads, or one exact line says why not. The plugins are
  * compiled here with the system's compiler, so nothing of the gateway is linked into them. */
-#include "base/auto.h"
-#include "base/buf.h"
-#include "plugin_host/elf_lint.h"
-#include "plugin_host/image.h"
-
 #include <criterion/criterion.h>
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/auto.h"
+#include "base/buf.h"
+#include "plugin_host/elf_lint.h"
+#include "plugin_host/image.h"
 
 static char folder[] = "/tmp/weir-test-image-XXXXXX";
 static const weir_host host = {.size = sizeof(weir_host), .major = WEIR_MAJOR, .minor = WEIR_MINOR};
@@ -80,23 +80,25 @@ static void expect_refusal(const char *why, const char *file, const char *want)
     cr_expect_str_eq(text, want, "%s:\n  have: %s\n  want: %s", why, text, want);
 }
 
-#define PLUGIN(...)                                                                                \
-    "#include <weir/weir.h>\n"                                                                     \
-    "typedef struct { int64_t limit; } conf;\n"                                                    \
-    "static const weir_field rows[] = {WEIR_INTEGER(conf, limit, .min = 1)};\n"                    \
-    "WEIR_PLUGIN(\"p\", \"1.0.0\", 0, .priority = 7, WEIR_SELF(conf), WEIR_FIELDS(rows));\n" __VA_ARGS__
+#define PLUGIN(...)                                                             \
+    "#include <weir/weir.h>\n"                                                  \
+    "typedef struct { int64_t limit; } conf;\n"                                 \
+    "static const weir_field rows[] = {WEIR_INTEGER(conf, limit, .min = 1)};\n" \
+    "WEIR_PLUGIN(\"p\", \"1.0.0\", 0, .priority = 7, WEIR_SELF(conf), "         \
+    "WEIR_FIELDS(rows));\n" __VA_ARGS__
 
 /* A plugin with a descriptor made by hand, to be wrong in one place. */
-#define BY_HAND(setup)                                                                             \
-    "#include <weir/weir.h>\n#include <string.h>\n"                                                \
-    "__attribute__((section(\".weir.manifest\"), used)) static const char manifest[] =\n"          \
-    "  \"weir-plugin/1\\nname=p\\nversion=1.0.0\\nabi=1.0\\n\";\n"                                 \
-    "static struct { weir_plugin d; unsigned char tail[64]; } w;\n"                                \
-    "static struct { weir_field f; unsigned char tail[16]; } rows[2];\n"                           \
-    "__attribute__((visibility(\"default\"))) const weir_plugin *weir_plugin_v1(const weir_host *h)\n" \
-    "{ (void)h; w.d = (weir_plugin){.size = sizeof(weir_plugin), .major = 1, .name = \"p\",\n"     \
-    "    .version = \"1.0.0\", .fields = &rows[0].f, .field_count = 2,\n"                          \
-    "    .field_stride = sizeof(rows[0])};\n"                                                      \
+#define BY_HAND(setup)                                                                            \
+    "#include <weir/weir.h>\n#include <string.h>\n"                                               \
+    "__attribute__((section(\".weir.manifest\"), used)) static const char manifest[] =\n"         \
+    "  \"weir-plugin/1\\nname=p\\nversion=1.0.0\\nabi=1.0\\n\";\n"                                \
+    "static struct { weir_plugin d; unsigned char tail[64]; } w;\n"                               \
+    "static struct { weir_field f; unsigned char tail[16]; } rows[2];\n"                          \
+    "__attribute__((visibility(\"default\"))) const weir_plugin *weir_plugin_v1(const weir_host " \
+    "*h)\n"                                                                                       \
+    "{ (void)h; w.d = (weir_plugin){.size = sizeof(weir_plugin), .major = 1, .name = \"p\",\n"    \
+    "    .version = \"1.0.0\", .fields = &rows[0].f, .field_count = 2,\n"                         \
+    "    .field_stride = sizeof(rows[0])};\n"                                                     \
     "  rows[0].f.name = \"a\"; rows[1].f.name = \"b\"; " setup " return &w.d; }\n"
 
 Test(image, the_example_loads_as_its_author_wrote_it)
@@ -154,7 +156,8 @@ Test(image, descriptors_of_other_versions)
                      refusal.text);
         const weir_plugin *plugin = image_plugin(image);
         if (plugin->field_count == 2) /* the short one ends before its tables */
-            cr_expect_str_eq(plugin->fields[1].name, "b", "%s: rows keep their stride", rows[i].why);
+            cr_expect_str_eq(plugin->fields[1].name, "b", "%s: rows keep their stride",
+                             rows[i].why);
         cr_expect_null(plugin->log, "%s", rows[i].why);
         image_close(image);
     }
@@ -165,13 +168,15 @@ Test(image, files_that_are_no_plugin)
     write_file("text.so", SPAN("#!/bin/sh\necho hello\n"));
     expect_refusal("a text file", "text.so", "plugin 'p': DIR/text.so: not an ELF shared object");
     write_file("empty.so", SPAN(""));
-    expect_refusal("an empty file", "empty.so", "plugin 'p': DIR/empty.so: not an ELF shared object");
+    expect_refusal("an empty file", "empty.so",
+                   "plugin 'p': DIR/empty.so: not an ELF shared object");
     compile("plain", "int x(void) { return 1; }", "");
     expect_refusal("some other library", "plain.so",
                    "plugin 'p': DIR/plain.so: no weir plugin: it has no .weir.manifest section");
     compile("q", "#define name_ \n" PLUGIN(""), "-Dweir_plugin_v1=other -Wno-attributes");
     expect_refusal("no entry", "q.so", "plugin 'p': DIR/q.so: it does not export weir_plugin_v1");
-    compile("other", "#include <weir/weir.h>\nWEIR_PLUGIN(\"other\", \"1\", 0, .priority = 1);", "");
+    compile("other", "#include <weir/weir.h>\nWEIR_PLUGIN(\"other\", \"1\", 0, .priority = 1);",
+            "");
     expect_refusal("another plugin's file", "other.so",
                    "plugin 'p': DIR/other.so: field 'name': have 'other', want 'p'");
     struct image *image;
