@@ -159,7 +159,7 @@ static void deadline_passed(struct deadline *deadline)
 
 /* ---- waiting policies */
 
-enum step step_phase(struct exchange *x, enum phase phase, enum direction direction)
+enum step step_phase(struct exchange *x, enum phase phase)
 {
     enum phase_result result = PHASE_NEXT;
     if (x->has_resumed) {
@@ -168,7 +168,6 @@ enum step step_phase(struct exchange *x, enum phase phase, enum direction direct
     } else if (!phase_is_empty(&x->request, phase)) {
         result = phase_run(&x->request, phase);
     }
-    (void)direction;
     switch (result) {
     case PHASE_NEXT:
         return STEP_NEXT;

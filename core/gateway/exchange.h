@@ -195,7 +195,7 @@ enum step answer_begin(struct exchange *x, bool unmeasured);
 /* Send on; `from` NULL: all of it is in the buffer. STEP_NEXT when it is out. */
 enum step answer_pump(struct exchange *x, struct conn *from);
 /* Run a phase, or take the result of the one that waited. */
-enum step step_phase(struct exchange *x, enum phase phase, enum direction direction);
+enum step step_phase(struct exchange *x, enum phase phase);
 /* The request body moves on (the target or the client is ready). */
 enum step pump_request_body(struct exchange *x);
 

@@ -94,7 +94,7 @@ enum step step_reply_headers(struct exchange *x)
     if (x->reply_hooked && !x->has_resumed)
         return STEP_NEXT;
     x->reply_hooked = true;
-    return step_phase(x, PHASE_RESPONSE_HEADERS, TO_CLIENT);
+    return step_phase(x, PHASE_RESPONSE_HEADERS);
 }
 
 /* ---- send reply */

@@ -162,7 +162,7 @@ enum step step_rewrite(struct exchange *x)
         return STEP_NEXT;
     if (!x->has_resumed && request_enter_global(&x->request) != WEIR_OK)
         return step_fail(x, WEIR_ERR_NO_MEMORY, false);
-    return step_phase(x, PHASE_REWRITE, TO_TARGET);
+    return step_phase(x, PHASE_REWRITE);
 }
 
 static bool is_https_only(const struct route *route)
@@ -270,7 +270,7 @@ static enum step body_is_here(struct exchange *x, enum weir_err err)
     }
     if (!x->has_resumed)
         return STEP_WAIT;
-    return err == WEIR_OK ? step_phase(x, PHASE_ACCESS, TO_TARGET) : step_fail(x, err, true);
+    return err == WEIR_OK ? step_phase(x, PHASE_ACCESS) : step_fail(x, err, true);
 }
 
 /* A policy wants the body whole: read on, then the policy is woken from the loop. */
@@ -303,7 +303,7 @@ enum step step_access(struct exchange *x)
     bool goes_on = !x->has_resumed || x->resumed == PHASE_NEXT;
     if (x->collecting && goes_on)
         return collect(x);
-    enum step step = step_phase(x, PHASE_ACCESS, TO_TARGET);
+    enum step step = step_phase(x, PHASE_ACCESS);
     return step == STEP_WAIT && x->collecting ? collect(x) : step;
 }
 

@@ -7,7 +7,7 @@ enum { RESPONSE_HEAD_MAX = IO_BUFFER - 4096, INTERIM_MAX = 16 };
 
 enum step step_upstream(struct exchange *x)
 {
-    return step_phase(x, PHASE_UPSTREAM, TO_TARGET);
+    return step_phase(x, PHASE_UPSTREAM);
 }
 
 static void pick_done(struct pick *pick, enum weir_err err)
@@ -373,7 +373,7 @@ enum step step_response_headers(struct exchange *x)
         if (request_response_started(request) != WEIR_OK)
             log_warn("a policy's response fields were left out: there are too many");
     }
-    return step_phase(x, PHASE_RESPONSE_HEADERS, TO_CLIENT);
+    return step_phase(x, PHASE_RESPONSE_HEADERS);
 }
 
 /* ---- and goes on to the client */

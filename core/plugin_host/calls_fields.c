@@ -28,15 +28,6 @@ static bool is_framing(enum http_header_id id)
     return id == HTTP_HEADER_CONTENT_LENGTH || (http_header_flags(id) & HTTP_HEADER_HOP) != 0;
 }
 
-static weir_status status_of(enum weir_err err)
-{
-    if (LIKELY(err == WEIR_OK))
-        return WEIR_SUCCESS;
-    if (err == WEIR_ERR_NO_MEMORY)
-        return WEIR_NO_MEMORY;
-    return err == WEIR_ERR_LIMIT ? WEIR_FULL : WEIR_INVALID;
-}
-
 /* ---- which fields */
 
 static struct http_headers *readable(struct weir_request *request, uint32_t side)

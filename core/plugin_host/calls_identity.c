@@ -28,13 +28,6 @@ static enum weir_err tell(struct http_headers *headers, struct http_name field, 
     return WEIR_OK;
 }
 
-static weir_status status_of(enum weir_err err)
-{
-    if (err == WEIR_OK)
-        return WEIR_SUCCESS;
-    return err == WEIR_ERR_LIMIT ? WEIR_FULL : WEIR_INVALID;
-}
-
 /* `identifier` lies in the arena or is unset. */
 static weir_status identify(struct weir_request *request, const struct consumer *consumer,
                             const struct credential *credential, struct span identifier,

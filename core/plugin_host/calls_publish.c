@@ -5,26 +5,12 @@
 #include "plugin_host/table.h"
 #include "plugin_host/template.h"
 
-static weir_str str_of_span(struct span span)
-{
-    return (weir_str){span.data, span.size};
-}
-
-static weir_status status_of(enum weir_err err)
-{
-    if (err == WEIR_OK)
-        return WEIR_SUCCESS;
-    return err == WEIR_ERR_NO_MEMORY ? WEIR_NO_MEMORY
-           : err == WEIR_ERR_LIMIT   ? WEIR_FULL
-                                     : WEIR_INVALID;
-}
-
 weir_status call_template_render(weir_request *request, const weir_template *compiled,
                                  weir_str *out_text)
 {
     struct span text = SPAN_NONE;
     enum weir_err err = template_render(request, compiled, &text);
-    *out_text = str_of_span(text);
+    *out_text = str_of(text);
     return status_of(err);
 }
 
@@ -35,7 +21,7 @@ weir_status call_shared_set(weir_request *request, weir_str name, weir_str value
 
 weir_str call_shared_get(weir_request *request, weir_str name)
 {
-    return str_of_span(shared_value_get(request, span_of_str(name)));
+    return str_of(shared_value_get(request, span_of_str(name)));
 }
 
 weir_status call_log_set(weir_request *request, weir_str dotted_key, weir_str json)
@@ -45,5 +31,5 @@ weir_status call_log_set(weir_request *request, weir_str dotted_key, weir_str js
 
 weir_str call_log_document(weir_request *request)
 {
-    return str_of_span(log_document(request));
+    return str_of(log_document(request));
 }

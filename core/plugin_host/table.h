@@ -3,6 +3,7 @@
 #ifndef WEIR_PLUGIN_HOST_TABLE_H
 #define WEIR_PLUGIN_HOST_TABLE_H
 
+#include "base/error.h"
 #include "config/entities.h"
 #include "config/problems.h"
 #include "plugin_host/host_internal.h"
@@ -32,6 +33,14 @@ struct weir_error {
 static inline weir_str str_of(struct span span)
 {
     return (weir_str){span.data, span.size};
+}
+static inline weir_status status_of(enum weir_err err)
+{
+    if (LIKELY(err == WEIR_OK))
+        return WEIR_SUCCESS;
+    if (err == WEIR_ERR_NO_MEMORY)
+        return WEIR_NO_MEMORY;
+    return err == WEIR_ERR_LIMIT ? WEIR_FULL : WEIR_INVALID;
 }
 static inline struct span span_of_str(weir_str str)
 {
