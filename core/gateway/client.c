@@ -167,6 +167,7 @@ void client_accept(struct gateway *gateway, struct conn *conn, uint16_t port, bo
     }
     client->gateway = gateway;
     client->conn = conn;
+    client->number = gateway->slot->accepted;
     client->port = port;
     client->tls = tls;
     deadline_init(&client->deadline, too_long);

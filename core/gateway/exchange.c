@@ -217,8 +217,17 @@ static enum weir_err read_body(struct weir_request *request)
     return WEIR_OK;
 }
 
+static struct span server_ip(struct weir_request *request)
+{
+    const struct exchange *x = (const struct exchange *)(const void *)request;
+    struct address local;
+    if (conn_local(x->client->conn, &local) != WEIR_OK)
+        return SPAN_NONE;
+    return arena_copy(request->arena, address_ip_text(&local));
+}
+
 const struct request_ops exchange_ops = {
-    .resume = resume, .read_body = read_body, .bytes = count_bytes};
+    .resume = resume, .read_body = read_body, .server_ip = server_ip, .bytes = count_bytes};
 
 /* ---- life */
 
@@ -252,7 +261,8 @@ static void clear(struct exchange *x)
     x->target_requests = x->attempts = 0;
     x->async_done = x->sent_any = x->free_retry = x->target_keep = false;
     x->out_size = x->out_seen = x->out_head = 0;
-    x->out_drained = x->answer_started = x->has_resumed = false;
+    x->out_drained = x->answer_begun = x->answer_started = x->has_resumed = false;
+    x->body_hooked = false;
     x->until_close = x->reply_hooked = false;
     x->up.sent = x->up.source.taken = x->down.sent = 0;
     x->up.finished = false;

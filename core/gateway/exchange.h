@@ -26,6 +26,7 @@ struct client {
     struct exchange *exchange; /* NULL: idle */
     struct list link;
     struct deadline deadline; /* idle, or lingering */
+    uint64_t number;          /* counted by the worker from 1 on */
     uint32_t requests;
     uint32_t lingered; /* bytes thrown away after our last answer */
     uint16_t port;
@@ -104,7 +105,9 @@ struct exchange {
     bool out_drained;
     struct http_framing response_framing;
     struct relay down;   /* response body, towards the client */
+    bool answer_begun;   /* `down` is set up */
     bool answer_started; /* bytes of the answer went to the client */
+    bool body_hooked;    /* the response body went through its hooks, or into them */
     bool until_close;    /* the answer ends with the connection */
     bool reply_hooked;   /* the response hooks have seen our own reply */
 

@@ -17,6 +17,7 @@ void relay_begin(struct relay *relay, const struct http_framing *framing, uint64
     relay->finished = relay->filled = false;
     relay->sent = 0;
     relay->hook = NULL;
+    relay->late_head = NULL;
     relay->parked = relay->has_held = false;
     relay->changed.size = 0;
 }
@@ -108,7 +109,7 @@ static enum weir_err gather(struct relay *relay, int room, size_t *out_size)
 }
 
 /* The same through the hooks of policies: what comes out is one part. */
-static enum relay_result gather_hooked(struct relay *relay, size_t *out_size)
+static enum relay_result gather_hooked(struct relay *relay, struct span *out_piece)
 {
     enum weir_err err = WEIR_OK;
     enum relay_result result = RELAY_DONE;
@@ -127,46 +128,74 @@ static enum relay_result gather_hooked(struct relay *relay, size_t *out_size)
         result = relay->hook(relay, span_of("", 0), true);
     if (relay->changed.failed)
         return RELAY_HOOK_FAILED;
-    *out_size = relay->changed.size;
-    (void)outgoing_add(&relay->out, buf_view(&relay->changed));
+    *out_piece = buf_view(&relay->changed);
     return result;
+}
+
+static void add_chunk(struct relay *relay, struct span piece)
+{
+    struct outgoing *out = &relay->out;
+    (void)outgoing_add(out, span_of(out->chunk_head, http_chunk_head(out->chunk_head, piece.size)));
+    (void)outgoing_add(out, piece);
+    (void)outgoing_add(out, HTTP_CHUNK_TAIL);
+}
+
+/* What the hooks let out, framed. */
+static enum relay_result fill_hooked(struct relay *relay, bool *out_ended)
+{
+    struct span piece = SPAN_NONE;
+    enum relay_result result = RELAY_DONE;
+    if (relay->has_held) {
+        relay->has_held = false;
+        piece = relay->held;
+        *out_ended = relay->held_ended;
+    } else {
+        result = gather_hooked(relay, &piece);
+        relay->parked = result == RELAY_PARKED;
+        *out_ended = result == RELAY_DONE && relay->source.ended;
+    }
+    bool is_failed = result != RELAY_DONE && result != RELAY_PARKED;
+    if (relay->late_head != NULL && !is_failed && (piece.size > 0 || *out_ended) &&
+        !TAKE(relay->late_head)(relay, piece.size, *out_ended))
+        return RELAY_HOOK_FAILED;
+    if (relay->chunked && piece.size > 0)
+        add_chunk(relay, piece);
+    else
+        (void)outgoing_add(&relay->out, piece);
+    return result;
+}
+
+/* The payload as it is. */
+static enum relay_result fill_plain(struct relay *relay, bool *out_ended)
+{
+    struct outgoing *out = &relay->out;
+    int head_at = out->count;
+    size_t size = 0;
+    if (relay->chunked) /* a place for the chunk's head */
+        out->parts[out->count++] = (struct iovec){out->chunk_head, 0};
+    enum weir_err err = gather(relay, OUTGOING_PARTS - 2, &size);
+    if (err != WEIR_OK)
+        return err == WEIR_ERR_LIMIT ? RELAY_LIMIT : RELAY_BAD;
+    *out_ended = relay->source.ended;
+    if (relay->chunked && size == 0) {
+        out->count = head_at;
+    } else if (relay->chunked) {
+        out->parts[head_at].iov_len = http_chunk_head(out->chunk_head, size);
+        (void)outgoing_add(out, HTTP_CHUNK_TAIL);
+    }
+    return RELAY_DONE;
 }
 
 /* Put what the buffer holds into `out`, framed. */
 static enum relay_result fill(struct relay *relay)
 {
-    struct outgoing *out = &relay->out;
-    int head_at = out->count;
-    size_t size = 0;
-    enum relay_result result = RELAY_DONE;
-    if (relay->chunked) /* a place for the chunk's head */
-        out->parts[out->count++] = (struct iovec){out->chunk_head, 0};
     bool ended = false;
-    if (relay->has_held) {
-        relay->has_held = false;
-        size = relay->held.size;
-        (void)outgoing_add(out, relay->held);
-        ended = relay->held_ended;
-    } else if (relay->hook != NULL) {
-        result = gather_hooked(relay, &size);
-        relay->parked = result == RELAY_PARKED;
-        ended = result == RELAY_DONE && relay->source.ended;
-    } else {
-        enum weir_err err = gather(relay, OUTGOING_PARTS - 2, &size);
-        if (err != WEIR_OK)
-            return err == WEIR_ERR_LIMIT ? RELAY_LIMIT : RELAY_BAD;
-        ended = relay->source.ended;
-    }
-    if (relay->chunked && size == 0) {
-        out->count = head_at; /* the hooks let nothing out */
-    } else if (relay->chunked) {
-        out->parts[head_at].iov_len = http_chunk_head(out->chunk_head, size);
-        (void)outgoing_add(out, HTTP_CHUNK_TAIL);
-    }
+    enum relay_result result = relay->has_held || relay->hook != NULL ? fill_hooked(relay, &ended)
+                                                                      : fill_plain(relay, &ended);
     if (ended) {
         relay->finished = true;
         if (relay->chunked)
-            (void)outgoing_add(out, HTTP_CHUNK_LAST);
+            (void)outgoing_add(&relay->out, HTTP_CHUNK_LAST);
     }
     return result;
 }

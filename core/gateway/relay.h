@@ -60,6 +60,10 @@ struct relay {
     /* Policies between the two ends; NULL: none. Appends what comes out to relay->changed. */
     enum relay_result (*hook)(struct relay *relay, struct span piece, bool last);
     struct buf changed;
+    /* Called once, before the first byte that the hooks let out (or at their end) goes out: the
+     * head, which waits for them. `whole`: `size` is all of it. False: it cannot be made. NULL:
+     * none. */
+    bool (*late_head)(struct relay *relay, size_t size, bool whole);
     bool parked; /* a hook waits: what is in `out` may go, nothing more is given to it */
     bool has_held, held_ended;
     struct span held; /* what it let out when it was done */

@@ -90,8 +90,18 @@ static struct span escape(struct arena *arena, struct span message, enum reply_k
     return out.failed ? SPAN_NONE : arena_copy(arena, buf_view(&out));
 }
 
+/* The caller's own id as one more member of the JSON form. */
+static struct span with_correlation(struct arena *arena, struct span body, struct span correlation)
+{
+    struct span text = escape(arena, correlation, REPLY_JSON);
+    struct span open = span_first(body, body.size - 2); /* without its "\n}" */
+    return !span_is_set(text) ? SPAN_NONE
+                              : arena_printf(arena, "%.*s,\n  \"correlation_id\":\"%.*s\"\n}",
+                                             SPAN_ARG(open), SPAN_ARG(text));
+}
+
 struct reply_text reply_render(struct arena *arena, struct span accept, struct span otherwise,
-                               struct span message, struct span id)
+                               struct span message, struct span id, struct span correlation)
 {
     enum reply_kind kind = span_is_set(accept) ? negotiate(accept) : kind_of(otherwise);
     struct span text = message.size == 0 ? message : escape(arena, message, kind);
@@ -99,5 +109,7 @@ struct reply_text reply_render(struct arena *arena, struct span accept, struct s
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the formats are the table above */
     struct span body = arena_printf(arena, bodies[kind].format, SPAN_ARG(text), SPAN_ARG(id));
 #pragma GCC diagnostic pop
+    if (kind == REPLY_JSON && span_is_set(body) && span_is_set(correlation))
+        body = with_correlation(arena, body, correlation);
     return (struct reply_text){bodies[kind].content_type, body};
 }

@@ -35,9 +35,10 @@ static enum weir_err render(struct exchange *x)
     struct reply *reply = &request->reply;
     if (!reply->negotiated)
         return WEIR_OK;
-    struct reply_text text = reply_render(
-        request->arena, http_headers_get(&request->head.headers, HTTP_HEADER_ACCEPT),
-        type_without_accept(x), reply->body, span_of(request->id, sizeof(request->id)));
+    struct reply_text text =
+        reply_render(request->arena, http_headers_get(&request->head.headers, HTTP_HEADER_ACCEPT),
+                     type_without_accept(x), reply->body, span_of(request->id, sizeof(request->id)),
+                     request->correlate_errors ? request->correlation : SPAN_NONE);
     if (!span_is_set(text.body))
         return WEIR_ERR_NO_MEMORY;
     reply->content_type = text.content_type;
@@ -78,7 +79,7 @@ enum step step_make_reply(struct exchange *x)
     x->reply_hooked = x->reply_hooked || request->has_response;
     exchange_drop_target(x);
     request_stop_waiting(request);
-    x->collecting = x->has_resumed = false;
+    x->collecting = x->has_resumed = x->answer_begun = false;
     if (request->set == NULL && request_enter_global(request) != WEIR_OK)
         return STEP_CUT;
     if (render(x) != WEIR_OK)
@@ -124,28 +125,63 @@ static enum step begin_reply(struct exchange *x)
 
 enum step step_send_reply(struct exchange *x)
 {
-    if (!x->answer_started && begin_reply(x) != STEP_NEXT)
+    if (!x->answer_begun && begin_reply(x) != STEP_NEXT)
         return STEP_CUT;
     return answer_pump(x, NULL);
 }
 
 /* ---- what both kinds of answer share */
 
-enum step answer_begin(struct exchange *x, bool unmeasured)
+static bool add_head(struct exchange *x)
 {
     struct relay *down = &x->down;
     bool old_client = x->request.head.minor_version == 0; /* it knows no chunks */
-    relay_begin(down, &x->response_framing, 0);
-    down->chunked = unmeasured;
-    hook_body(x, TO_CLIENT);
     x->until_close = down->chunked && old_client;
     down->chunked = down->chunked && !old_client;
     x->close_client = x->close_client || x->until_close;
     struct span head = forward_response_head(x);
     if (!span_is_set(head) || !outgoing_add(&down->out, head))
-        return STEP_CUT;
+        return false;
     x->answer_started = true;
-    return STEP_NEXT;
+    return true;
+}
+
+/* A policy wants the body whole and may still change the head, or fail: it goes when the body does.
+ */
+static bool late_head(struct relay *relay, size_t size, bool whole)
+{
+    struct exchange *x = CONTAINER_OF(relay, struct exchange, down);
+    if (whole) {
+        relay->chunked = false;
+        x->response_framing.kind = HTTP_BODY_LENGTH;
+        x->response_framing.length = size;
+    }
+    return add_head(x);
+}
+
+enum step answer_begin(struct exchange *x, bool unmeasured)
+{
+    struct relay *down = &x->down;
+    relay_begin(down, &x->response_framing, 0);
+    down->chunked = unmeasured;
+    x->answer_begun = true;
+    if (!x->body_hooked) /* else this reply takes the place of one whose hooks have run */
+        hook_body(x, TO_CLIENT);
+    x->body_hooked = x->body_hooked || down->hook != NULL;
+    if (down->hook != NULL && request_body_need(&x->request, TO_CLIENT) == WEIR_BODY_BUFFER) {
+        down->late_head = late_head;
+        return STEP_NEXT;
+    }
+    return add_head(x) ? STEP_NEXT : STEP_CUT;
+}
+
+/* Nothing was sent yet: the client is told what went wrong. */
+static enum step answer_failed(struct exchange *x, enum relay_result result)
+{
+    if (x->answer_started || result == RELAY_SINK_GONE)
+        return STEP_CUT;
+    bool by_policy = result == RELAY_HOOK_FAILED || result == RELAY_ANSWERED;
+    return step_fail(x, by_policy ? WEIR_ERR_POLICY_FAILED : WEIR_ERR_TARGET_BAD, !by_policy);
 }
 
 enum step answer_pump(struct exchange *x, struct conn *from)
@@ -154,14 +190,14 @@ enum step answer_pump(struct exchange *x, struct conn *from)
     if (x->has_resumed) { /* a body hook had parked: what it let out goes on */
         x->has_resumed = false;
         if (x->resumed == PHASE_FAILED)
-            return STEP_CUT;
+            return answer_failed(x, RELAY_HOOK_FAILED);
         relay_resume(down, request_body_output(&x->request, TO_CLIENT),
                      request_body_ended(&x->request, TO_CLIENT));
     }
     enum relay_result result = relay_pump(down, from, x->client->conn);
     if (result == RELAY_DONE)
         return STEP_NEXT;
-    return result == RELAY_WAIT || result == RELAY_PARKED ? STEP_WAIT : STEP_CUT;
+    return result == RELAY_WAIT || result == RELAY_PARKED ? STEP_WAIT : answer_failed(x, result);
 }
 
 /* ---- finish */

@@ -24,6 +24,8 @@ void exchange_introduce(struct exchange *x)
     request->tls = client->tls;
     request->scheme = client->tls ? SPAN("https") : SPAN("http");
     request->port = client->port;
+    request->connection_number = client->number;
+    request->connection_requests = client->requests;
     if (client->tls)
         conn_tls_facts(client->conn, &request->tls_version, &request->tls_cipher);
     make_id(request);

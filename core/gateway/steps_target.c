@@ -137,8 +137,7 @@ static enum relay_result hook_down(struct relay *relay, struct span piece, bool 
 
 void hook_body(struct exchange *x, enum direction direction)
 {
-    const struct chain_set *set = x->request.set;
-    unsigned need = set == NULL ? WEIR_BODY_NONE : set->body_need[direction];
+    uint32_t need = request_body_need(&x->request, direction);
     struct relay *relay = direction == TO_TARGET ? &x->up : &x->down;
     if (need == WEIR_BODY_NONE || (relay->source.ended && relay->source.kind == HTTP_BODY_NONE))
         return;
@@ -396,7 +395,7 @@ static enum step begin_relay(struct exchange *x)
 
 enum step step_relay(struct exchange *x)
 {
-    if (!x->answer_started && begin_relay(x) != STEP_NEXT)
+    if (!x->answer_begun && begin_relay(x) != STEP_NEXT)
         return STEP_CUT;
     enum step step = answer_pump(x, x->target);
     struct relay *down = &x->down;

@@ -205,9 +205,35 @@ static enum phase_result call_stage(struct pass *pass, uint16_t at, bool *out_fa
 
 /* ---- the line */
 
+static bool has_skipped(const struct weir_request *request, enum direction direction,
+                        const struct running_policy *policy)
+{
+    for (const struct skipped_body *by = request->skipped[direction]; by != NULL; by = by->next)
+        if (by->policy == policy)
+            return true;
+    return false;
+}
+
+uint32_t request_body_need(const struct weir_request *request, enum direction direction)
+{
+    if (request->set == NULL)
+        return WEIR_BODY_NONE;
+    if (request->skipped[direction] == NULL)
+        return request->set->body_need[direction];
+    const struct chain *chain = &request->set->phases[body_phase(direction)];
+    uint8_t need = WEIR_BODY_NONE;
+    for (uint16_t i = 0; i < chain->count; i++) {
+        const struct running_policy *policy = chain->entries[i].policy;
+        if (!has_skipped(request, direction, policy))
+            need = chain_stronger_need(need, need_of(policy, direction));
+    }
+    return need;
+}
+
 static bool is_skipped(const struct pass *pass, uint16_t at)
 {
     return pass->pipe->stages[at].bypassed ||
+           has_skipped(pass->request, pass->direction, policy_at(pass->pipe, at)) ||
            need_of(policy_at(pass->pipe, at), pass->direction) == WEIR_BODY_NONE;
 }
 

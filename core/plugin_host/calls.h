@@ -19,6 +19,7 @@ weir_header_id call_header_intern(const weir_host *host, weir_str name);
 const weir_credential *call_credential_find(const void *self, uint32_t kind, weir_str key);
 const void *call_credential_data(const weir_credential *credential);
 const weir_consumer *call_credential_consumer(const weir_credential *credential);
+weir_str call_credential_id(const weir_credential *credential);
 const weir_consumer *call_consumer_find(const void *self, weir_str username_or_id);
 weir_str call_consumer_text(const weir_consumer *consumer, uint32_t what);
 const weir_template *call_template_compile(weir_error *error, const void *self, const char *path,
@@ -44,6 +45,15 @@ weir_metric *call_metric_open(weir_error *error, const void *self, uint32_t kind
                               size_t bucket_count);
 void call_metric_add(weir_metric *metric, const weir_str *label_values, double amount);
 void call_metric_set(weir_metric *metric, const weir_str *label_values, double value);
+/* calls_peers.c */
+weir_stream *call_stream_open(const void *self, const weir_peer *peer,
+                              const weir_stream_events *events, void *user);
+weir_status call_stream_write(weir_stream *stream, weir_str bytes);
+void call_stream_close(weir_stream *stream);
+weir_fetch *call_fetch_start(const void *self, const weir_fetch_request *request,
+                             weir_fetch_hook *done, void *user);
+void call_fetch_cancel(weir_fetch *fetch);
+
 int64_t call_now_ms(const weir_host *host);
 int64_t call_mono_us(const weir_host *host);
 void call_random(const weir_host *host, void *out, size_t size);
@@ -56,6 +66,7 @@ weir_str call_capture(weir_request *request, weir_str name);
 weir_str call_query_get(weir_request *request, weir_str name, size_t nth);
 weir_status call_query_set(weir_request *request, weir_str name, weir_str value);
 weir_status call_query_remove(weir_request *request, weir_str name);
+weir_status call_query_replace(weir_request *request, weir_str raw);
 weir_str call_header_get(weir_request *request, uint32_t side, weir_header_id id, size_t nth);
 weir_status call_header_set(weir_request *request, uint32_t side, weir_header_id id,
                             weir_str value);
@@ -74,6 +85,7 @@ weir_status call_respond_error(weir_request *request, uint32_t status, weir_str 
 weir_status call_body_read(weir_request *request, uint32_t deadline_ms, weir_wake_hook *on_wake);
 weir_status call_body_emit(weir_request *request, uint32_t side, weir_str chunk);
 weir_str call_body_get(weir_request *request, uint32_t side);
+weir_status call_body_skip(weir_request *request, uint32_t side);
 weir_status call_body_replace(weir_request *request, uint32_t side, weir_str body);
 const weir_consumer *call_request_consumer(weir_request *request);
 weir_status call_authenticate(weir_request *request, const weir_consumer *consumer,
@@ -85,6 +97,7 @@ weir_status call_shared_set(weir_request *request, weir_str name, weir_str value
 weir_str call_shared_get(weir_request *request, weir_str name);
 weir_status call_log_set(weir_request *request, weir_str dotted_key, weir_str json);
 weir_str call_log_document(weir_request *request);
+weir_status call_correlate(weir_request *request, weir_str id, uint32_t flags);
 weir_token call_park(weir_request *request, uint32_t deadline_ms, weir_wake_hook *on_wake);
 weir_status call_wake(const weir_host *host, weir_token token);
 

@@ -94,6 +94,25 @@ weir_str call_body_get(weir_request *request, uint32_t side)
     return body->complete ? str_of(body->bytes) : (weir_str){NULL, 0};
 }
 
+weir_status call_body_skip(weir_request *request, uint32_t side)
+{
+    const struct walk *walk = request_running(request);
+    if (walk == NULL || side > WEIR_SIDE_RESPONSE)
+        return WEIR_PHASE;
+    enum direction direction = side == WEIR_SIDE_REQUEST ? TO_TARGET : TO_CLIENT;
+    unsigned too_late = PHASE_BIT(PHASE_LOG) | PHASE_BIT(PHASE_RESPONSE_BODY);
+    if (direction == TO_TARGET)
+        too_late |= PHASE_BIT(PHASE_REQUEST_BODY) | PHASE_BIT(PHASE_RESPONSE_HEADERS);
+    if ((PHASE_BIT(walk->phase) & too_late) != 0 || request->pipes[direction] != NULL)
+        return WEIR_PHASE;
+    struct skipped_body *by = arena_new(request->arena, struct skipped_body);
+    if (by == NULL)
+        return WEIR_NO_MEMORY;
+    *by = (struct skipped_body){request->skipped[direction], walk->entry->policy};
+    request->skipped[direction] = by;
+    return WEIR_SUCCESS;
+}
+
 static bool may_replace(struct weir_request *request, enum direction direction)
 {
     const struct walk *walk = request_running(request);

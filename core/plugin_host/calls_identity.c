@@ -62,15 +62,15 @@ weir_status call_authenticate(weir_request *request, const weir_consumer *consum
 {
     if (!request_in_phases(request, PHASE_BIT(PHASE_ACCESS)))
         return WEIR_PHASE;
-    struct span copy = SPAN_NONE;
+    const struct credential *known = (const struct credential *)(const void *)credential;
+    struct span copy = known == NULL ? SPAN_NONE : known->id;
     if (identifier.data != NULL) {
         copy =
             identifier.size == 0 ? SPAN("") : arena_copy(request->arena, span_of_str(identifier));
         if (!span_is_set(copy))
             return WEIR_NO_MEMORY;
     }
-    return identify(request, (const struct consumer *)(const void *)consumer,
-                    (const struct credential *)(const void *)credential, copy, false);
+    return identify(request, (const struct consumer *)(const void *)consumer, known, copy, false);
 }
 
 weir_status call_authenticate_anonymous(weir_request *request, weir_str username_or_id)

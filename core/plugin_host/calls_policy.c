@@ -87,6 +87,11 @@ const weir_consumer *call_credential_consumer(const weir_credential *credential)
     return credential == NULL ? NULL : (const void *)credential_of(credential)->consumer;
 }
 
+weir_str call_credential_id(const weir_credential *credential)
+{
+    return credential == NULL ? (weir_str){NULL, 0} : str_of(credential_of(credential)->id);
+}
+
 const weir_consumer *call_consumer_find(const void *self, weir_str username_or_id)
 {
     struct span name = span_of_str(username_or_id);

@@ -38,9 +38,11 @@ void call_log(const weir_host *host, weir_request *request, uint32_t level, cons
         (void)snprintf(line, sizeof(line), "plugin %s: %s", table_of(host)->name, text);
     } else {
         struct span route = span_first(route_name(request), 256);
-        (void)snprintf(line, sizeof(line), "plugin %s: %s (request %.*s%s%.*s)",
+        (void)snprintf(line, sizeof(line), "plugin %s: %s (request %.*s%s%.*s%s%.*s)",
                        table_of(host)->name, text, (int)sizeof(request->id), request->id,
-                       span_is_empty(route) ? "" : ", route ", SPAN_ARG(route));
+                       span_is_empty(request->correlation) ? "" : ", correlation ",
+                       SPAN_ARG(request->correlation), span_is_empty(route) ? "" : ", route ",
+                       SPAN_ARG(route));
     }
     log_line(shown, "%s", line);
     if (process->log_line != NULL)

@@ -121,6 +121,36 @@ weir_status call_query_set(weir_request *request, weir_str name, weir_str value)
     return rewrite(request, span_of_str(name), value.data == NULL ? SPAN("") : span_of_str(value));
 }
 
+/* RFC 3986 3.4, and what clients send beside it: anything that cannot end the request line. */
+static bool is_query(struct span text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        if (byte <= ' ' || byte == 0x7f || byte == '#')
+            return false;
+    }
+    return true;
+}
+
+weir_status call_query_replace(weir_request *request, weir_str raw)
+{
+    if (!request_in_phases(request, PHASES_BEFORE_TARGET))
+        return WEIR_PHASE;
+    if (raw.size > QUERY_BYTES_MAX)
+        return WEIR_FULL;
+    if (!is_query(span_of_str(raw)))
+        return WEIR_INVALID;
+    struct span query = SPAN_NONE;
+    if (raw.data != NULL) {
+        query = raw.size == 0 ? SPAN("") : arena_copy(request->arena, span_of_str(raw));
+        if (!span_is_set(query))
+            return WEIR_NO_MEMORY;
+    }
+    request->query = query;
+    request->query_edited = true;
+    return WEIR_SUCCESS;
+}
+
 weir_status call_query_remove(weir_request *request, weir_str name)
 {
     if (!request_in_phases(request, PHASES_BEFORE_TARGET))

@@ -75,6 +75,12 @@ static struct span text_of(struct weir_request *request, uint32_t what)
         return target_ip(request);
     case WEIR_TEXT_UPSTREAM_PATH:
         return request->upstream_path;
+    case WEIR_TEXT_SERVICE_HOST:
+        return service == NULL ? SPAN_NONE : service->host;
+    case WEIR_TEXT_SERVER_IP:
+        return request->ops->server_ip == NULL ? SPAN_NONE : request->ops->server_ip(request);
+    case WEIR_TEXT_CORRELATION_ID:
+        return request->correlation;
     default: /* of a later minor */
         return SPAN_NONE;
     }
@@ -133,6 +139,10 @@ int64_t call_request_number(weir_request *request, uint32_t what)
         return (int64_t)request_total_ms(request);
     case WEIR_NUMBER_AUTHENTICATED:
         return request->authenticated;
+    case WEIR_NUMBER_CONNECTION:
+        return request->connection_number == 0 ? WEIR_UNSET : (int64_t)request->connection_number;
+    case WEIR_NUMBER_CONNECTION_REQUESTS:
+        return request->connection_number == 0 ? WEIR_UNSET : request->connection_requests;
     default:
         return WEIR_UNSET;
     }
@@ -150,6 +160,22 @@ weir_str call_capture(weir_request *request, weir_str name)
     if (text_to_u64(wanted, &number) && number < request->capture_count)
         return str_of(request->captures[number]);
     return (weir_str){NULL, 0};
+}
+
+weir_status call_correlate(weir_request *request, weir_str id, uint32_t flags)
+{
+    enum { CORRELATION_MAX = 256 };
+    if (id.size == 0 || id.size > CORRELATION_MAX)
+        return WEIR_INVALID;
+    for (size_t i = 0; i < id.size; i++)
+        if (id.data[i] < 0x20 || id.data[i] > 0x7e)
+            return WEIR_INVALID;
+    struct span copy = arena_copy(request->arena, span_of_str(id));
+    if (!span_is_set(copy))
+        return WEIR_NO_MEMORY;
+    request->correlation = copy;
+    request->correlate_errors = (flags & WEIR_CORRELATE_ERRORS) != 0;
+    return WEIR_SUCCESS;
 }
 
 /* ---- what the target is sent */

@@ -82,7 +82,7 @@ static bool fill_phases(struct chain_set *set, struct arena *arena, bool with_re
 }
 
 /* The stronger of two needs; one from the future is taken for the strongest. */
-static uint8_t stronger_need(uint8_t a, uint32_t b)
+uint8_t chain_stronger_need(uint8_t a, uint32_t b)
 {
     static const uint8_t strength[] = {
         [WEIR_BODY_NONE] = 0,
@@ -105,8 +105,8 @@ static struct chain_set *make_set(struct arena *arena, struct span members, bool
     for (uint16_t rank = 0; rank < set->member_count; rank++) {
         const weir_plugin *plugin = set->members[rank]->plugin;
         set->context_bytes += round_context(plugin->context_size);
-        set->body_need[0] = stronger_need(set->body_need[0], plugin->request_body_need);
-        set->body_need[1] = stronger_need(set->body_need[1], plugin->response_body_need);
+        set->body_need[0] = chain_stronger_need(set->body_need[0], plugin->request_body_need);
+        set->body_need[1] = chain_stronger_need(set->body_need[1], plugin->response_body_need);
     }
     return fill_phases(set, arena, with_rewrite) ? set : NULL;
 }

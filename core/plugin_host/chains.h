@@ -99,6 +99,9 @@ const struct config *policies_config(const struct policies *policies);
 size_t policies_count(const struct policies *policies);
 const struct running_policy *policies_at(const struct policies *policies, size_t index);
 
+/* WEIR_BODY_…: the one that wants more of a body. */
+uint8_t chain_stronger_need(uint8_t a, uint32_t b);
+
 /* The host's record in front of a policy's struct (config/entities.h: POLICY_PREFIX). */
 static inline struct running_policy *policy_of_self(const void *self)
 {

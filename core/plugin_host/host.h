@@ -13,6 +13,13 @@
 struct image;
 struct plugin_host;
 
+/* What happens to a stream the process lends, from its loop. After `closed` the stream is gone. */
+struct stream_reports {
+    void (*opened)(void *arg);
+    void (*data)(void *arg, weir_str bytes);
+    void (*closed)(void *arg, weir_str why);
+};
+
 /* What the process lends: its loop, or the test kit's virtual time. With a NULL member the call
  * that needs it answers that there is none (as in `weir check`). Callbacks come from the loop,
  * never from inside the call. */
@@ -27,6 +34,17 @@ struct host_services {
     void (*io_remove)(void *user, void *io);
     /* Have plugin_host_turn() called from the loop soon. [any thread] */
     void (*turn_soon)(void *user);
+
+    /* Peers, as <weir/host.h> describes them; NULL: refused. What is given is borrowed for the call
+     * but `reports` (static). Closing and cancelling are fine inside a callback of the same. */
+    void *(*stream_open)(void *user, const weir_peer *peer, const struct stream_reports *reports,
+                         void *arg);
+    weir_status (*stream_write)(void *user, void *stream, weir_str bytes);
+    void (*stream_close)(void *user, void *stream);
+    /* `done` is called once, and the fetch is gone then. */
+    void *(*fetch_start)(void *user, const weir_fetch_request *request,
+                         void (*done)(void *arg, const weir_fetch_answer *answer), void *arg);
+    void (*fetch_cancel)(void *user, void *fetch);
 };
 
 /* `services` and `shared` are borrowed and must outlive it; `services` may be NULL. `worker` is the

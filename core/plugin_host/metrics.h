@@ -25,4 +25,16 @@ void metric_set(weir_metric *metric, const weir_str *label_values, double value)
 /* All families in the Prometheus text format 0.0.4, sorted by name, without a final blank line. */
 void metrics_render(struct shared *shared, struct buf *out);
 
+/* The same in pieces, so that a worker can serve in between. What comes meanwhile may be missed. */
+struct metrics_cursor;
+WEIR_MUST_USE struct metrics_cursor *metrics_cursor_create(struct shared *shared);
+void metrics_cursor_destroy(struct metrics_cursor *cursor); /* NULL is fine */
+/* Name of the family that comes next, or that is under way; unset at the end. */
+struct span metrics_cursor_family(const struct metrics_cursor *cursor);
+/* At most `series` more of that family, its HELP and TYPE before the first. True: it is complete,
+ * the next one follows. */
+bool metrics_cursor_render(struct metrics_cursor *cursor, size_t series, struct buf *out);
+/* Leave out that family, or the rest of it. */
+void metrics_cursor_skip(struct metrics_cursor *cursor);
+
 #endif

@@ -178,6 +178,21 @@ static struct family *find_or_make(struct shared *shared, struct wanted *wanted,
     return family;
 }
 
+/* A gauge says how things stand. What stood in the process that had this number before, stands no
+ * more. */
+static void forget_share(const weir_metric *metric)
+{
+    const double zero = 0;
+    struct shared *shared = metric->shared;
+    struct series *series =
+        series_at(shared, __atomic_load_n(&metric->family->first, __ATOMIC_ACQUIRE));
+    for (; series != NULL; series = series_next(shared, series)) {
+        uint64_t at = __atomic_load_n(&series->cells[metric->worker], __ATOMIC_ACQUIRE);
+        if (at != 0)
+            __atomic_store((double *)shared_at(shared, at), &zero, __ATOMIC_RELAXED);
+    }
+}
+
 weir_metric *metric_open(struct shared *shared, uint32_t worker, uint32_t kind, struct span name,
                          struct span help, const char *const *labels, const double *buckets,
                          size_t bucket_count, char *why, size_t why_size)
@@ -205,6 +220,8 @@ weir_metric *metric_open(struct shared *shared, uint32_t worker, uint32_t kind, 
         .buckets = family->buckets,
     };
     metric->latest = &metric->recent[0];
+    if (kind == WEIR_METRIC_GAUGE)
+        forget_share(metric);
     if (family->label_count == 0)
         metric_touch(metric);
     return metric;

@@ -1,6 +1,5 @@
 /* A scrape: the Prometheus text format 0.0.4. Takes no lock: lists only grow and cells are read as
  * they are, so a sum may miss what a worker adds meanwhile and nothing else. */
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,16 @@
 #include "base/text.h"
 #include "plugin_host/metrics.h"
 #include "plugin_host/metrics_internal.h"
+
+enum { WHOLE = SIZE_MAX };
+
+struct metrics_cursor {
+    struct shared *shared;
+    uint32_t count, at;
+    bool begun;                  /* of the family at `at`: its head is written */
+    const struct series *series; /* of it, the next one; once begun */
+    const struct family *families[SHARED_FAMILIES_MAX];
+};
 
 /* Integers as such, others with the fewest digits that read back as the same number. */
 static void put_number(struct buf *out, double value)
@@ -21,7 +30,9 @@ static void put_number(struct buf *out, double value)
         return;
     }
     if (fabs(value) < 9007199254740992.0 && !(trunc(value) < value) && !(trunc(value) > value)) {
-        buf_printf(out, "%" PRId64, (int64_t)value);
+        size_t sign = value < 0;
+        text[0] = '-';
+        buf_append(out, text, sign + text_from_u64(text + sign, (uint64_t)fabs(value)));
         return;
     }
     for (int digits = 15; digits <= 17; digits++) {
@@ -42,8 +53,23 @@ static size_t character_size(struct span s)
     return 0;
 }
 
+/* Nearly every label: nothing to escape and nothing above ASCII. */
+static bool is_plain(struct span s)
+{
+    for (size_t i = 0; i < s.size; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c >= 0x80 || c == '\\' || c == '"' || c == '\n')
+            return false;
+    }
+    return true;
+}
+
 static void put_escaped(struct buf *out, struct span s, bool quotes)
 {
+    if (is_plain(s)) {
+        buf_span(out, s);
+        return;
+    }
     bool is_utf8 = text_is_utf8(s);
     while (s.size != 0) {
         size_t size = is_utf8 ? 1 : character_size(s);
@@ -61,36 +87,39 @@ static void put_escaped(struct buf *out, struct span s, bool quotes)
     }
 }
 
-/* {a="1",b="2"}; `le` is one more label when it is not NULL. Nothing without labels. */
+/* a="1",b="2" of a series; nothing without labels. */
 static void put_labels(struct buf *out, struct shared *shared, const struct family *family,
-                       const struct series *series, const double *le)
+                       const struct series *series)
 {
     struct span key = {series_key(shared, series), series->key_size};
-    const char *before = "{";
     for (uint32_t i = 0; i < family->label_count; i++) {
         uint16_t size;
         memcpy(&size, key.data, sizeof(size));
-        buf_printf(out, "%s%s=\"", before, family->labels[i]);
+        if (i > 0)
+            buf_byte(out, ',');
+        buf_text(out, family->labels[i]);
+        buf_append(out, "=\"", 2);
         put_escaped(out, span_first(span_from(key, 2), size), true);
         buf_byte(out, '"');
         key = span_from(key, size + (size_t)2);
-        before = ",";
     }
-    if (le != NULL) {
-        buf_printf(out, "%sle=\"", before);
-        put_number(out, *le);
-        buf_text(out, "\"");
-    }
-    if (le != NULL || family->label_count != 0)
-        buf_byte(out, '}');
 }
 
 static void put_sample(struct buf *out, const struct family *family, const char *suffix,
-                       struct shared *shared, const struct series *series, const double *le,
-                       double value)
+                       struct span labels, const double *le, double value)
 {
-    buf_printf(out, "%s%s", family->name, suffix);
-    put_labels(out, shared, family, series, le);
+    buf_text(out, family->name);
+    buf_text(out, suffix);
+    if (labels.size != 0 || le != NULL) {
+        buf_byte(out, '{');
+        buf_span(out, labels);
+        if (le != NULL) {
+            buf_text(out, labels.size != 0 ? ",le=\"" : "le=\"");
+            put_number(out, *le);
+            buf_byte(out, '"');
+        }
+        buf_byte(out, '}');
+    }
     buf_byte(out, ' ');
     put_number(out, value);
     buf_byte(out, '\n');
@@ -111,22 +140,39 @@ static void sum_cells(struct shared *shared, const struct series *series, size_t
     }
 }
 
-static void render_histogram(struct buf *out, struct shared *shared, const struct family *family,
-                             const struct series *series)
+static void render_histogram(struct buf *out, const struct family *family, struct span labels,
+                             const double *sums)
 {
-    double sums[METRIC_BUCKETS_MAX + 2], count = 0;
+    double count = 0;
     const double infinite = INFINITY;
-    sum_cells(shared, series, family->bucket_count + 2, sums);
     for (uint32_t i = 0; i <= family->bucket_count; i++) {
         count += sums[i];
-        put_sample(out, family, "_bucket", shared, series,
+        put_sample(out, family, "_bucket", labels,
                    i < family->bucket_count ? &family->buckets[i] : &infinite, count);
     }
-    put_sample(out, family, "_sum", shared, series, NULL, sums[family->bucket_count + 1]);
-    put_sample(out, family, "_count", shared, series, NULL, count);
+    put_sample(out, family, "_sum", labels, NULL, sums[family->bucket_count + 1]);
+    put_sample(out, family, "_count", labels, NULL, count);
 }
 
-static void render_family(struct buf *out, struct shared *shared, const struct family *family)
+static void render_series(struct buf *out, struct shared *shared, const struct family *family,
+                          const struct series *series, struct buf *labels)
+{
+    double sums[METRIC_BUCKETS_MAX + 2];
+    bool is_histogram = family->kind == WEIR_METRIC_HISTOGRAM;
+    labels->size = 0;
+    put_labels(labels, shared, family, series);
+    if (labels->failed) {
+        out->failed = true;
+        return;
+    }
+    sum_cells(shared, series, is_histogram ? family->bucket_count + 2 : 1, sums);
+    if (is_histogram)
+        render_histogram(out, family, buf_view(labels), sums);
+    else
+        put_sample(out, family, "", buf_view(labels), NULL, sums[0]);
+}
+
+static void render_head(struct buf *out, const struct family *family)
 {
     static const char *const kinds[] = {
         [WEIR_METRIC_COUNTER] = "counter",
@@ -136,17 +182,6 @@ static void render_family(struct buf *out, struct shared *shared, const struct f
     buf_printf(out, "# HELP %s ", family->name);
     put_escaped(out, span_text(family->help), false);
     buf_printf(out, "\n# TYPE %s %s\n", family->name, kinds[family->kind]);
-    const struct series *series =
-        series_at(shared, __atomic_load_n(&family->first, __ATOMIC_ACQUIRE));
-    for (; series != NULL; series = series_next(shared, series)) {
-        double sum;
-        if (family->kind == WEIR_METRIC_HISTOGRAM) {
-            render_histogram(out, shared, family, series);
-            continue;
-        }
-        sum_cells(shared, series, 1, &sum);
-        put_sample(out, family, "", shared, series, NULL, sum);
-    }
 }
 
 static int by_name(const void *left, const void *right)
@@ -155,16 +190,69 @@ static int by_name(const void *left, const void *right)
     return strcmp((*a)->name, (*b)->name);
 }
 
-void metrics_render(struct shared *shared, struct buf *out)
+static void cursor_init(struct metrics_cursor *cursor, struct shared *shared)
 {
     CHECK(shared, SHARED);
-    const struct family *families[SHARED_FAMILIES_MAX];
-    uint32_t count = __atomic_load_n(&shared->family_count, __ATOMIC_ACQUIRE);
-    for (uint32_t i = 0; i < count; i++)
-        families[i] = shared_at(shared, shared->families[i]);
-    qsort(families, count, sizeof(families[0]), by_name);
-    for (uint32_t i = 0; i < count; i++)
-        render_family(out, shared, families[i]);
+    cursor->shared = shared;
+    cursor->at = 0;
+    cursor->begun = false;
+    cursor->count = __atomic_load_n(&shared->family_count, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < cursor->count; i++)
+        cursor->families[i] = shared_at(shared, shared->families[i]);
+    qsort(cursor->families, cursor->count, sizeof(cursor->families[0]), by_name);
+}
+
+struct metrics_cursor *metrics_cursor_create(struct shared *shared)
+{
+    struct metrics_cursor *cursor = malloc(sizeof(*cursor));
+    if (cursor != NULL)
+        cursor_init(cursor, shared);
+    return cursor;
+}
+
+void metrics_cursor_destroy(struct metrics_cursor *cursor)
+{
+    free(cursor);
+}
+
+struct span metrics_cursor_family(const struct metrics_cursor *cursor)
+{
+    return cursor->at < cursor->count ? span_text(cursor->families[cursor->at]->name) : SPAN_NONE;
+}
+
+void metrics_cursor_skip(struct metrics_cursor *cursor)
+{
+    cursor->at++;
+    cursor->begun = false;
+}
+
+bool metrics_cursor_render(struct metrics_cursor *cursor, size_t series, struct buf *out)
+{
+    CHECK_THAT(cursor->at < cursor->count);
+    struct shared *shared = cursor->shared;
+    const struct family *family = cursor->families[cursor->at];
+    AUTO_BUF labels = BUF_INIT;
+    if (!cursor->begun) {
+        cursor->begun = true;
+        cursor->series = series_at(shared, __atomic_load_n(&family->first, __ATOMIC_ACQUIRE));
+        render_head(out, family);
+    }
+    for (; cursor->series != NULL && series > 0; series--) {
+        render_series(out, shared, family, cursor->series, &labels);
+        cursor->series = series_next(shared, cursor->series);
+    }
+    if (cursor->series != NULL)
+        return false;
+    metrics_cursor_skip(cursor);
+    return true;
+}
+
+void metrics_render(struct shared *shared, struct buf *out)
+{
+    struct metrics_cursor cursor;
+    cursor_init(&cursor, shared);
+    while (cursor.at < cursor.count)
+        (void)metrics_cursor_render(&cursor, WHOLE, out);
 }
 
 void metrics_usage(const struct shared *shared, struct shared_usage *usage)

@@ -71,6 +71,7 @@ static enum weir_err add_policy(struct policies *policies, const struct policy *
         .index = (uint32_t)policies->count,
     };
     list_init(&built->handles);
+    list_init(&built->peers);
     policies->count++;
     struct running_policy *run = &built->run;
     memcpy((char *)policy->self - sizeof(run), &run, sizeof(run));
@@ -215,6 +216,7 @@ void policies_stop(struct policies *policies)
             built->run.plugin->stop(built->run.policy->self);
         built->run.started = false;
         policy_handles_end(built);
+        policy_peers_end(built);
     }
     free_maps(policies);
 }

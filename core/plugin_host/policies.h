@@ -23,6 +23,8 @@ struct built_policy {
     const struct span *after;  /* plugins that run before it */
     uint32_t before_count, after_count;
     struct list handles; /* its timers and watches, see calls_process.c */
+    struct list peers;   /* its streams and fetches, see calls_peers.c */
+    uint16_t stream_count, fetch_count;
 };
 
 /* All policies of one plugin. Sorted as they run: priority, then name, both descending. */
@@ -110,5 +112,7 @@ void credentials_free(struct policies *policies);
 
 /* calls_process.c: timers and watches of the policy end. */
 void policy_handles_end(struct built_policy *policy);
+/* calls_peers.c: its streams are closed, its fetches cancelled; nobody is told. */
+void policy_peers_end(struct built_policy *policy);
 
 #endif

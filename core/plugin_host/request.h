@@ -35,6 +35,9 @@ struct request_ops {
     /* Read the whole request body, then call request_body_ready(). Never before it returns. LIMIT,
      * INVALID: it cannot. */
     enum weir_err (*read_body)(struct weir_request *request);
+    /* The address the client connected to, unset when it is not known; asked for rarely. May be
+     * NULL. */
+    struct span (*server_ip)(struct weir_request *request);
     /* WEIR_NUMBER_BYTES_IN and _OUT. */
     uint64_t (*bytes)(const struct weir_request *request, enum direction direction);
 };
@@ -85,6 +88,11 @@ struct walk {
 };
 
 struct body_pipe;
+/* A policy that the body of this request passes by. */
+struct skipped_body {
+    struct skipped_body *next;
+    const struct running_policy *policy;
+};
 
 struct weir_request {
     struct plugin_host *host;
@@ -105,6 +113,10 @@ struct weir_request {
     bool tls;
     struct span tls_version, tls_cipher; /* "TLSv1.3", the cipher's name; unset: not known */
     char id[32];                         /* hex digits, not terminated */
+    struct span correlation;             /* weir_correlate(); unset: none */
+    bool correlate_errors;               /* and our JSON error bodies show it */
+    uint64_t connection_number;          /* of this worker's clients; 0: not known */
+    uint32_t connection_requests;        /* on that connection, this one included */
 
     /* After routing. */
     const struct route *route;
@@ -135,8 +147,9 @@ struct weir_request {
     struct http_headers *early_fields;
 
     struct whole_body bodies[DIRECTIONS];
-    struct body_pipe *pipes[DIRECTIONS]; /* body.c; NULL until the first chunk */
-    struct span upstream_path;           /* as sent, with the query; unset: nothing was sent */
+    struct skipped_body *skipped[DIRECTIONS]; /* weir_body_skip(): by whom */
+    struct body_pipe *pipes[DIRECTIONS];      /* body.c; NULL until the first chunk */
+    struct span upstream_path;                /* as sent, with the query; unset: nothing was sent */
     struct attempt_record attempts[ATTEMPT_RECORDS];
     uint8_t attempt_count;
 
@@ -188,7 +201,11 @@ enum phase_result phase_run(struct weir_request *request, enum phase phase);
  * weir's own reply) filled in: adds the fields that policies set before. LIMIT: no room for all. */
 enum weir_err request_response_started(struct weir_request *request);
 
-/* ---- bodies. Only when request->set->body_need[direction] is not WEIR_BODY_NONE. */
+/* ---- bodies. Only when request_body_need() is not WEIR_BODY_NONE. */
+
+/* The most that a policy of this request wants of the body, WEIR_BODY_…; those that said
+ * weir_body_skip() do not count. */
+uint32_t request_body_need(const struct weir_request *request, enum direction direction);
 
 /* One chunk (copied when it must outlive the call) through the body hooks of its direction; what
  * comes out is appended to *out. PHASE_WAIT: nothing more may be given until resume(), and what

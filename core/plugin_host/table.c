@@ -74,6 +74,15 @@ static const weir_host every_call = {
     .mono_us = call_mono_us,
     .random = call_random,
     .uuid = call_uuid,
+    .query_replace = call_query_replace,
+    .body_skip = call_body_skip,
+    .credential_id = call_credential_id,
+    .correlate = call_correlate,
+    .stream_open = call_stream_open,
+    .stream_write = call_stream_write,
+    .stream_close = call_stream_close,
+    .fetch_start = call_fetch_start,
+    .fetch_cancel = call_fetch_cancel,
 };
 /* clang-format on */
 
@@ -135,6 +144,32 @@ static void refuse_io_remove(weir_io *io)
     (void)io;
 }
 
+static weir_stream *refuse_stream_open(const void *self, const weir_peer *peer,
+                                       const weir_stream_events *events, void *user)
+{
+    (void)self, (void)peer, (void)events, (void)user;
+    return NULL;
+}
+static weir_status refuse_stream_write(weir_stream *stream, weir_str bytes)
+{
+    (void)stream, (void)bytes;
+    return WEIR_DENIED;
+}
+static void refuse_stream_close(weir_stream *stream)
+{
+    (void)stream;
+}
+static weir_fetch *refuse_fetch_start(const void *self, const weir_fetch_request *request,
+                                      weir_fetch_hook *done, void *user)
+{
+    (void)self, (void)request, (void)done, (void)user;
+    return NULL;
+}
+static void refuse_fetch_cancel(weir_fetch *fetch)
+{
+    (void)fetch;
+}
+
 static weir_status refuse_body_read(weir_request *request, uint32_t deadline_ms,
                                     weir_wake_hook *on_wake)
 {
@@ -181,6 +216,11 @@ void plugin_table_grant(weir_host *table, uint64_t capabilities)
         table->io_add = refuse_io_add;
         table->io_set = refuse_io_set;
         table->io_remove = refuse_io_remove;
+        table->stream_open = refuse_stream_open;
+        table->stream_write = refuse_stream_write;
+        table->stream_close = refuse_stream_close;
+        table->fetch_start = refuse_fetch_start;
+        table->fetch_cancel = refuse_fetch_cancel;
     }
     if ((capabilities & WEIR_CAP_BODY) == 0) {
         table->body_read = refuse_body_read;

@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 
 # struct NAME { … }; at the start of a line, one declaration after another, joined up to its ';'.
 members() { # struct
-    sed -n "/^\(typedef \)\?struct $1 {/,/^}/p" "$include"/weir/*.h |
+    sed -n "/^\(typedef \)\?struct $1 {/,/^}/p" "$include"/weir/{weir,host}.h |
         sed -e 's@/\*.*\*/@@' -e '1d' -e '/^}/d' -e '/^ *\/\*/,/\*\//d' | tr '\n' ' ' | tr ';' '\n' | sed 's/, */,/g' |
         sed -n -e 's/.*(\*\([a-z0-9_]*\))(.*/\1/p;t' -e 's/^ *//' -e '/^$/d' \
             -e 's/^\(.*[ *]\)\([a-z0-9_]*\(,[a-z0-9_]*\)*\) *$/\2/p' | tr -d ' ' | tr ',' '\n'
@@ -20,7 +20,7 @@ members() { # struct
     echo '#include <stdio.h>'
     echo 'int main(void) {'
     for name in weir_str weir_list weir_pair weir_field weir_credential_kind weir_plugin weir_take \
-        weir_host; do
+        weir_host weir_peer weir_stream_events weir_fetch_request weir_fetch_answer; do
         echo "printf(\"$name %zu\\n\", sizeof(struct $name));"
         for member in $(members "$name"); do
             echo "printf(\"$name.$member %zu %zu\\n\", offsetof(struct $name, $member)," \
@@ -29,7 +29,7 @@ members() { # struct
     done
     # Every numeric constant of the ABI keeps its value, too.
     grep -ohE '^#define WEIR_[A-Z_]+ (\(?1U?L*L? ?<< ?[0-9]+\)?|\(1ULL << [0-9]+\)|[0-9]+U?)( |$)' \
-        "$include"/weir/*.h | awk '{print $2}' | sort -u | while read -r constant; do
+        "$include"/weir/{weir,host}.h | awk '{print $2}' | sort -u | while read -r constant; do
         echo "printf(\"$constant %lld\\n\", (long long)($constant));"
     done
     echo 'return 0; }'

@@ -19,8 +19,7 @@ static struct kit_request *of_request(struct weir_request *request)
 
 static bool needs_body(const kit_request *r, enum direction direction)
 {
-    const struct chain_set *set = r->request.set;
-    return set != NULL && set->body_need[direction] != WEIR_BODY_NONE;
+    return request_body_need(&r->request, direction) != WEIR_BODY_NONE;
 }
 
 /* ---- replies that do not come from the target */
@@ -52,6 +51,10 @@ static struct span reply_body(kit_request *r)
     struct span text =
         arena_printf(r->arena, "{\n  \"message\":\"%.*s\",\n  \"request_id\":\"%.*s\"\n}",
                      SPAN_ARG(reply->body), (int)sizeof(r->request.id), r->request.id);
+    if (r->request.correlate_errors && span_is_set(text))
+        text = arena_printf(r->arena, "%.*s,\n  \"correlation_id\":\"%.*s\"\n}",
+                            SPAN_ARG(span_first(text, text.size - 2)),
+                            SPAN_ARG(r->request.correlation));
     return *(struct span *)kit_need(span_is_set(text) ? &text : NULL);
 }
 
@@ -189,7 +192,7 @@ static bool has_request_hooks(const kit_request *r)
 
 static enum outcome run_whole_body(kit_request *r)
 {
-    if (!has_request_hooks(r) || r->request.set->body_need[TO_TARGET] != WEIR_BODY_BUFFER)
+    if (!has_request_hooks(r) || request_body_need(&r->request, TO_TARGET) != WEIR_BODY_BUFFER)
         return STEP_DONE;
     return run_request_body(r);
 }
@@ -304,7 +307,7 @@ static void finish_response_body(kit_request *r)
 {
     struct http_headers *headers = &r->request.response.headers;
     struct body_walk *walk = &r->walks[TO_CLIENT];
-    uint8_t need = r->request.set->body_need[TO_CLIENT];
+    uint32_t need = request_body_need(&r->request, TO_CLIENT);
     buf_append(&r->sent, walk->out.data, walk->out.size);
     if (need == WEIR_BODY_STREAM) /* nobody knew how long it would become: chunked */
         (void)http_headers_remove(headers, HTTP_HEADER_CONTENT_LENGTH, SPAN_NONE);
@@ -314,7 +317,7 @@ static void finish_response_body(kit_request *r)
 
 static enum outcome fail_response_body(kit_request *r)
 {
-    uint8_t need = r->request.set->body_need[TO_CLIENT];
+    uint32_t need = request_body_need(&r->request, TO_CLIENT);
     if (need == WEIR_BODY_BUFFER) { /* the head has not been sent yet */
         reply_with(r, WEIR_ERR_TARGET_BAD, weir_err_status(WEIR_ERR_TARGET_BAD), true);
         http_headers_clear(&r->request.response.headers);

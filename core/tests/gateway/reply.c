@@ -35,7 +35,7 @@ Test(reply, type_follows_accept)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct reply_text text =
             reply_render(arena, span_text(rows[i].accept), span_text(rows[i].otherwise),
-                         SPAN(MESSAGE), SPAN(ID));
+                         SPAN(MESSAGE), SPAN(ID), SPAN_NONE);
         cr_expect(span_equal(text.content_type, span_text(rows[i].type)), "%s: got %.*s",
                   rows[i].why, SPAN_ARG(text.content_type));
         cr_expect(span_search(text.body, SPAN(MESSAGE)) < text.body.size, "%s", rows[i].why);
@@ -47,8 +47,8 @@ Test(reply, type_follows_accept)
 Test(reply, json_is_spelled_as_clients_know_it)
 {
     struct arena *arena = arena_create(NULL);
-    struct reply_text text =
-        reply_render(arena, SPAN_NONE, SPAN("application/json"), SPAN("Unauthorized"), SPAN(ID));
+    struct reply_text text = reply_render(arena, SPAN_NONE, SPAN("application/json"),
+                                          SPAN("Unauthorized"), SPAN(ID), SPAN_NONE);
     cr_expect(
         span_equal(text.body,
                    SPAN("{\n  \"message\":\"Unauthorized\",\n  \"request_id\":\"" ID "\"\n}")),
@@ -59,12 +59,12 @@ Test(reply, json_is_spelled_as_clients_know_it)
 Test(reply, a_message_cannot_break_out_of_its_body)
 {
     struct arena *arena = arena_create(NULL);
-    struct reply_text json =
-        reply_render(arena, SPAN("application/json"), SPAN_NONE, SPAN("say \"no\"\n"), SPAN(ID));
+    struct reply_text json = reply_render(arena, SPAN("application/json"), SPAN_NONE,
+                                          SPAN("say \"no\"\n"), SPAN(ID), SPAN_NONE);
     cr_expect(span_search(json.body, SPAN("say \\\"no\\\"\\n")) < json.body.size, "got %.*s",
               SPAN_ARG(json.body));
     struct reply_text html =
-        reply_render(arena, SPAN("text/html"), SPAN_NONE, SPAN("<script>"), SPAN(ID));
+        reply_render(arena, SPAN("text/html"), SPAN_NONE, SPAN("<script>"), SPAN(ID), SPAN_NONE);
     cr_expect(span_search(html.body, SPAN("<script>")) == html.body.size);
     arena_destroy(arena);
 }

@@ -35,6 +35,9 @@ extern "C" {
 #define WEIR_TEXT_CREDENTIAL_ID 14U
 #define WEIR_TEXT_TARGET_IP 15U /* of the last attempt */
 #define WEIR_TEXT_UPSTREAM_PATH 16U
+#define WEIR_TEXT_SERVICE_HOST 17U
+#define WEIR_TEXT_SERVER_IP 18U      /* the address the client connected to */
+#define WEIR_TEXT_CORRELATION_ID 19U /* what weir_correlate() said; absent without */
 
 /* Facts as numbers: weir_request_number(). An unknown id answers WEIR_UNSET. */
 #define WEIR_NUMBER_PORT 1U         /* of the listener, after port_maps */
@@ -48,6 +51,8 @@ extern "C" {
 #define WEIR_NUMBER_TARGET_MS 9U      /* latencies.proxy; -1 when nothing was proxied */
 #define WEIR_NUMBER_TOTAL_MS 10U      /* latencies.request */
 #define WEIR_NUMBER_AUTHENTICATED 11U /* 1 once a policy set an identity */
+#define WEIR_NUMBER_CONNECTION 12U    /* serial number of the client's connection in its worker */
+#define WEIR_NUMBER_CONNECTION_REQUESTS 13U /* on that connection so far, this one included */
 #define WEIR_SOURCE_SERVICE 1
 #define WEIR_SOURCE_PLUGIN 2
 #define WEIR_SOURCE_GATEWAY 3
@@ -80,6 +85,13 @@ extern "C" {
 #define WEIR_IO_READ 1U
 #define WEIR_IO_WRITE 2U
 
+/* weir_correlate(): show the id in the gateway's own JSON error bodies, too. */
+#define WEIR_CORRELATE_ERRORS (1U << 0)
+
+/* Of a connection to a peer. */
+#define WEIR_PEER_TLS (1U << 0)
+#define WEIR_PEER_NO_VERIFY (1U << 1) /* any certificate will do */
+
 #define WEIR_WOKEN 0U    /* somebody called weir_wake() */
 #define WEIR_DEADLINE 1U /* nobody did in time */
 
@@ -96,6 +108,45 @@ typedef void weir_timer_hook(void *self, void *user);
 typedef void weir_io_hook(void *self, void *user, int fd, uint32_t events);
 /* false ends the walk. */
 typedef bool weir_header_visit(void *user, weir_str name, weir_str value);
+
+/* Whom to connect to. `size` is sizeof(weir_peer). */
+typedef struct weir_peer {
+    uint32_t size;
+    uint32_t flags;       /* WEIR_PEER_… */
+    weir_str host;        /* a name or an address */
+    weir_str server_name; /* of the TLS certificate; absent: `host` */
+    uint16_t port;
+    uint32_t deadline_ms; /* to resolve, connect and shake hands; > 0 */
+} weir_peer;
+
+/* What happens to a stream, always from the loop. After `closed` the stream is gone. */
+typedef struct weir_stream_events {
+    uint32_t size;
+    void (*opened)(void *self, void *user);
+    void (*data)(void *self, void *user, weir_str bytes);
+    void (*closed)(void *self, void *user, weir_str why); /* never opened, or ended */
+} weir_stream_events;
+
+/* An HTTP/1.1 request that the policy itself makes. */
+typedef struct weir_fetch_request {
+    uint32_t size;
+    uint32_t flags;       /* WEIR_PEER_NO_VERIFY */
+    weir_str method, url; /* "http://…" or "https://…" */
+    const weir_pair *headers;
+    size_t header_count;
+    weir_str body;
+    uint32_t deadline_ms; /* for all of it; > 0 */
+    uint32_t body_limit;  /* of the answer's body: longer ones fail */
+} weir_fetch_request;
+typedef struct weir_fetch_answer {
+    uint32_t size;
+    uint32_t status; /* 0: none came whole, `why` says what went wrong */
+    weir_str why;
+    const weir_pair *headers;
+    size_t header_count;
+    weir_str body;
+} weir_fetch_answer;
+typedef void weir_fetch_hook(void *self, void *user, const weir_fetch_answer *answer);
 
 typedef struct weir_host weir_host;
 struct weir_host {
@@ -195,6 +246,20 @@ struct weir_host {
     int64_t (*mono_us)(const weir_host *host);
     void (*random)(const weir_host *host, void *out, size_t size);
     void (*uuid)(const weir_host *host, char out[36]);
+
+    weir_status (*query_replace)(weir_request *request, weir_str raw);
+    weir_status (*body_skip)(weir_request *request, uint32_t side);
+    weir_str (*credential_id)(const weir_credential *credential);
+    weir_status (*correlate)(weir_request *request, weir_str id, uint32_t flags);
+
+    /* peers */
+    weir_stream *(*stream_open)(const void *self, const weir_peer *peer,
+                                const weir_stream_events *events, void *user);
+    weir_status (*stream_write)(weir_stream *stream, weir_str bytes);
+    void (*stream_close)(weir_stream *stream);
+    weir_fetch *(*fetch_start)(const void *self, const weir_fetch_request *request,
+                               weir_fetch_hook *done, void *user);
+    void (*fetch_cancel)(weir_fetch *fetch);
 };
 
 /* The table this plugin was handed; WEIR_PLUGIN defines it, all files of the plugin share it. */
@@ -310,6 +375,12 @@ static inline weir_status weir_header_remove(weir_request *request, uint32_t sid
 {
     return weir_host_table->header_remove(request, side, id);
 }
+/* The whole query as it is to be sent, in place of the one there is; data NULL: none, not even a
+ * '?'. WEIR_INVALID: a byte that cannot stand in a query. [rewrite, access, upstream] */
+static inline weir_status weir_query_replace(weir_request *request, weir_str raw)
+{
+    return weir_host_table->query_replace(request, raw);
+}
 /* Every field in order. Do not edit headers inside the visit. */
 static inline void weir_header_each(weir_request *request, uint32_t side, weir_header_visit *visit,
                                     void *user)
@@ -377,6 +448,13 @@ static inline weir_status weir_body_replace(weir_request *request, uint32_t side
     return weir_host_table->body_replace(request, side, body);
 }
 
+/* The body of that side passes this policy by, this time: it is neither collected nor shown to its
+ * body hook. [before the first piece: access for the request, response_headers for the response] */
+static inline weir_status weir_body_skip(weir_request *request, uint32_t side)
+{
+    return weir_host_table->body_skip(request, side);
+}
+
 /* NULL when no credential of that kind has the key. `kind` is the index in the descriptor. */
 static inline const weir_credential *weir_credential_find(const void *self, uint32_t kind,
                                                           weir_str key)
@@ -391,6 +469,10 @@ static inline const void *weir_credential_data(const weir_credential *credential
 static inline const weir_consumer *weir_credential_consumer(const weir_credential *credential)
 {
     return weir_host_table->credential_consumer(credential);
+}
+static inline weir_str weir_credential_id(const weir_credential *credential)
+{
+    return weir_host_table->credential_id(credential);
 }
 static inline const weir_consumer *weir_consumer_find(const void *self, weir_str username_or_id)
 {
@@ -407,7 +489,7 @@ static inline const weir_consumer *weir_request_consumer(weir_request *request)
     return weir_host_table->request_consumer(request);
 }
 /* Set the identity, its X-Consumer-* headers and the consumer's chain. `identifier` is what
- * X-Credential-Identifier says. [access] */
+ * X-Credential-Identifier says; absent: the credential's id. [access] */
 static inline weir_status weir_authenticate(weir_request *request, const weir_consumer *consumer,
                                             const weir_credential *credential, weir_str identifier)
 {
@@ -454,6 +536,14 @@ static inline weir_str weir_log_document(weir_request *request)
     return weir_host_table->log_document(request);
 }
 
+/* The id under which the caller knows this request: in every log line of the request from now on,
+ * and with WEIR_CORRELATE_ERRORS in the gateway's error bodies. Another call takes its place.
+ * WEIR_INVALID: empty, longer than 256 bytes, or not printable. [exchange] */
+static inline weir_status weir_correlate(weir_request *request, weir_str id, uint32_t flags)
+{
+    return weir_host_table->correlate(request, id, flags);
+}
+
 /* Park, then return WEIR_WAIT; on_wake's verdict goes on where this hook stopped. 0: no memory. */
 static inline weir_token weir_park(weir_request *request, uint32_t deadline_ms,
                                    weir_wake_hook *on_wake)
@@ -489,6 +579,42 @@ static inline weir_status weir_io_set(weir_io *io, uint32_t events)
 static inline void weir_io_remove(weir_io *io)
 {
     weir_host_table->io_remove(io);
+}
+
+/* Connect to a peer, names resolved and TLS spoken without blocking the loop. `peer` and `events`
+ * are copied. NULL: refused, and no event follows (no memory, an impossible peer, or more than 64
+ * streams of one policy). What a policy leaves open is closed at its stop(), without an event.
+ * Needs WEIR_CAP_NETWORK. [start, worker, exchange] */
+static inline weir_stream *weir_stream_open(const void *self, const weir_peer *peer,
+                                            const weir_stream_events *events, void *user)
+{
+    return weir_host_table->stream_open(self, peer, events, user);
+}
+/* Copied, sent as fast as the peer takes it. WEIR_PHASE before `opened`, WEIR_FULL when more than 1
+ * MiB would wait. */
+static inline weir_status weir_stream_write(weir_stream *stream, weir_str bytes)
+{
+    return weir_host_table->stream_write(stream, bytes);
+}
+/* At once; no event follows. NULL is fine. */
+static inline void weir_stream_close(weir_stream *stream)
+{
+    weir_host_table->stream_close(stream);
+}
+/* Ask an HTTP server. Redirects are not followed; the connection is not kept. `request` is copied.
+ * `done` is called once, never from inside this call; the answer lives as long as that call. NULL:
+ * refused, and `done` is not called (no memory, a URL that cannot be, or more than 64 at once of
+ * one policy). What is under way at the policy's stop() is cancelled. Needs WEIR_CAP_NETWORK.
+ * [start, worker, exchange] */
+static inline weir_fetch *weir_fetch_start(const void *self, const weir_fetch_request *request,
+                                           weir_fetch_hook *done, void *user)
+{
+    return weir_host_table->fetch_start(self, request, done, user);
+}
+/* `done` will not be called. NULL is fine. */
+static inline void weir_fetch_cancel(weir_fetch *fetch)
+{
+    weir_host_table->fetch_cancel(fetch);
 }
 
 /* A named dictionary of this plugin in shared memory, the same for all its policies and workers. It

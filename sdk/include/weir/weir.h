@@ -70,8 +70,10 @@ typedef struct weir_metric weir_metric;
 typedef struct weir_template weir_template;
 typedef struct weir_timer weir_timer;
 typedef struct weir_io weir_io;
-typedef uint32_t weir_header_id; /* from weir_header_intern() */
-typedef uint64_t weir_token;     /* parked work; a stale one answers WEIR_GONE */
+typedef struct weir_stream weir_stream; /* a connection to a peer */
+typedef struct weir_fetch weir_fetch;   /* an HTTP request under way */
+typedef uint32_t weir_header_id;        /* from weir_header_intern() */
+typedef uint64_t weir_token;            /* parked work; a stale one answers WEIR_GONE */
 
 /* ---- configuration -------------------------------------------------------------------------- */
 
