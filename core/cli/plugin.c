@@ -1,15 +1,17 @@
-/* weir plugin list | schema NAME | inspect FILE */
+/* weir plugin list | schema NAME [--markdown] | inspect FILE */
 #include <errno.h>
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "cli/schema.h"
 #include "cli/verbs.h"
 #include "plugin_host/catalog.h"
 #include "plugin_host/elf_lint.h"
 
 const char cli_plugin_details[] =
     "  list          name, version, priority and build of every plugin that is found\n"
-    "  schema NAME   its configuration: fields, defaults, types and what they mean\n"
+    "  schema NAME   its configuration: fields, defaults, types and what they mean;\n"
+    "                with --markdown as the tables of its page\n"
     "  inspect FILE  what a built plugin says of itself and whether weir would load it; none of "
     "its\n"
     "                code runs\n"
@@ -19,7 +21,7 @@ const char cli_plugin_details[] =
 
 static int usage(void)
 {
-    (void)fprintf(stderr, "usage: weir plugin list | schema NAME | inspect FILE\n");
+    (void)fprintf(stderr, "usage: weir plugin list | schema NAME [--markdown] | inspect FILE\n");
     return CLI_USAGE;
 }
 
@@ -43,31 +45,7 @@ static int list(struct catalog *catalog)
     return answer;
 }
 
-static const char *type_name(uint32_t type)
-{
-    static const char *const names[] = {"?",      "boolean", "integer",  "number",
-                                        "string", "enum",    "duration", "bytes",
-                                        "list",   "map",     "record"};
-    return type < COUNT_OF(names) ? names[type] : names[0];
-}
-
-static void print_fields(const weir_field *fields, uint32_t count, int indent)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        const weir_field *field = &fields[i];
-        if (field->also != NULL) /* a legacy spelling of another row */
-            continue;
-        const char *key = field->key == NULL ? field->name : field->key;
-        (void)printf("%*s%s: %s  # %s%s\n", indent, "", key, field->def == NULL ? "" : field->def,
-                     type_name(field->type), (field->flags & WEIR_REQUIRED) ? ", required" : "");
-        if (field->help != NULL)
-            (void)printf("%*s# %s\n", indent + 2, "", field->help);
-        if (field->type == WEIR_TYPE_RECORD)
-            print_fields(field->fields, field->field_count, indent + 2);
-    }
-}
-
-static int schema(struct catalog *catalog, const char *name)
+static int schema(struct catalog *catalog, const char *name, bool markdown)
 {
     struct image_refusal refusal;
     const struct image *image = catalog_image(catalog, span_text(name), &refusal);
@@ -75,8 +53,13 @@ static int schema(struct catalog *catalog, const char *name)
         (void)fprintf(stderr, "weir: %s\n", refusal.text);
         return CLI_FAILED;
     }
-    (void)printf("name: %s\nconfig:\n", name);
-    print_fields(image_plugin(image)->fields, image_plugin(image)->field_count, 2);
+    AUTO_BUF text = BUF_INIT;
+    (markdown ? schema_as_markdown : schema_as_yaml)(image_plugin(image), &text);
+    if (text.failed) {
+        (void)fprintf(stderr, "weir: out of memory\n");
+        return CLI_FAILED;
+    }
+    (void)fwrite(text.data, 1, text.size, stdout);
     return CLI_OK;
 }
 
@@ -108,7 +91,8 @@ int cli_plugin(int argc, char **argv)
     if (argc == 3 && span_equal(verb, SPAN("inspect")))
         return inspect(argv[2]);
     bool is_list = argc == 2 && span_equal(verb, SPAN("list"));
-    if (!is_list && !(argc == 3 && span_equal(verb, SPAN("schema"))))
+    bool markdown = argc == 4 && span_equal(span_text(argv[3]), SPAN("--markdown"));
+    if (!is_list && !(span_equal(verb, SPAN("schema")) && (argc == 3 || markdown)))
         return usage();
     const char *copies = cli_copies_make();
     if (copies == NULL)
@@ -116,7 +100,7 @@ int cli_plugin(int argc, char **argv)
     struct idle_plugins plugins;
     int answer = CLI_FAILED;
     if (idle_plugins_open(&plugins, cli_plugin_folder(), copies))
-        answer = is_list ? list(plugins.catalog) : schema(plugins.catalog, argv[2]);
+        answer = is_list ? list(plugins.catalog) : schema(plugins.catalog, argv[2], markdown);
     idle_plugins_close(&plugins);
     cli_copies_remove();
     return answer;

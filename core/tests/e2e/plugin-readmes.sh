@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The README of every plugin: its first YAML example is a whole configuration that loads without a
-# warning, and it names every field and the priority that the built plugin has.
+# warning, it names every field and the priority that the built plugin has, and its tables of fields are
+# what the plugin says (`./dev docs` writes them).
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -21,6 +22,11 @@ for readme in "$WEIR_SOURCE_DIR"/plugins/*/README.md; do
     while read -r field; do
         grep -q "\`$field\`" "$readme" || fail "$name: the README does not name the field $field"
     done <"$work/fields"
+    "$WEIR" plugin schema "$name" --markdown >"$work/out" 2>&1 || fail "$name: no table of fields"
+    sed -n '/^<!-- fields -->$/,/^<!-- end of fields -->$/p' "$readme" | sed '1,2d' | sed '$d' |
+        sed '$d' >"$work/table"
+    diff "$work/table" "$work/out" >"$work/diff" ||
+        { cat "$work/diff"; fail "$name: the README's table of fields is old: ./dev docs"; }
     priority=$("$WEIR" plugin list 2>/dev/null | sed -n "s/^$name .* priority \([-0-9]*\) .*/\1/p")
     grep -qE "Priority $priority\b" "$readme" || fail "$name: the README does not say priority $priority"
     seen=$((seen + 1))

@@ -3,12 +3,20 @@
 check` (a fragment beside the services it mentions), and those about routing behave in a running weir
 as the text they come from says. What a plugin that is not there yet keeps from loading is one clear
 line, nothing else."""
+import base64
+import hashlib
+import hmac
+import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import tempfile
+import time
 
-from lib_weir import PLUGINS, WEIR, Upstream, Weir, run_tests
+from lib_weir import (PLUGINS, WEIR, Upstream, Weir, free_port, read_request, reply, run_tests,
+                      wait_for)
 
 DATA = os.path.join(os.environ["WEIR_SOURCE_DIR"], "core/tests/config/data")
 FORMAT = '_format_version: "3.0"\n'
@@ -89,7 +97,6 @@ def test_a_repeated_plugins_list_is_one_list_with_a_warning():
 def marked(name):
     """An upstream whose answers name it."""
     def answer(conn, upstream):
-        from lib_weir import read_request, reply
         while read_request(conn, upstream) is not None:
             conn.send(reply(body=name.encode()))
     return Upstream(answer)
@@ -189,6 +196,158 @@ def test_tiers():
             assert answer.get("X-RateLimit-Limit-Hour") == str(hour), key
             assert answer.get("X-RateLimit-Remaining-Hour") == str(hour - 1), key
         assert weir.get("/").status == 401
+
+
+def has(*names):
+    """The plugins are built; else says so."""
+    missing = [n for n in names if not os.path.exists(f"{PLUGINS}/{n}.so")]
+    if missing:
+        print(f"not driven: {', '.join(missing)} is not built")
+    return not missing
+
+
+def token(secret, **claims):
+    def encode(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    text = encode(b'{"alg":"HS256","typ":"JWT"}') + "." + encode(json.dumps(claims).encode())
+    return text + "." + encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest())
+
+
+def bearer(secret, **claims):
+    return [("Authorization", "Bearer " + token(secret, **claims))]
+
+
+def whole_service(name, upstream, path="/"):
+    return (f"services:\n- name: {name}\n  url: http://127.0.0.1:{upstream.port}\n"
+            f"  routes: [{{name: all, paths: [{path}]}}]\n")
+
+
+def test_jwt():
+    if not has("jwt"):
+        return
+    upstream, now, secret = marked("user"), int(time.time()), "your-256-bit-secret"
+    with Weir(whole_service("user-service", upstream) + without_version(block("jwt"))) as weir:
+        good = {"iss": "mobile-app-key", "exp": now + 600, "nbf": now - 1}
+        rows = [
+            (bearer(secret, **good), 200, "signed by the consumer's secret"),
+            ([], 401, "no token"),
+            (bearer("another", **good), 401, "another secret"),
+            (bearer(secret, **{**good, "exp": now - 10}), 401, "too old"),
+            (bearer(secret, **{**good, "nbf": now + 600}), 401, "too early"),
+            (bearer(secret, iss="mobile-app-key"), 401, "exp and nbf are asked for"),
+            (bearer(secret, **{**good, "iss": "somebody"}), 401, "an unknown issuer"),
+        ]
+        for headers, status, why in rows:
+            answer = weir.get("/users", headers=headers)
+            assert answer.status == status, (why, answer.status, answer.body)
+        sent = {n.lower(): v for n, v in upstream.seen[-1][1]}
+        assert len(upstream.seen) == 1 and sent["x-consumer-username"] == "mobile-app"
+        preflight = weir.get("/users", method="OPTIONS")
+        assert preflight.status == 401, "run_on_preflight: true"
+
+
+def test_rate_limiting():
+    """Redis is not reachable under the name of the text: tolerated, as it says. With a Redis in its
+    place ten requests of a second pass, whoever asks."""
+    upstream = marked("api")
+    text = whole_service("api-service", upstream) + without_version(block("rate-limiting"))
+    env = dict(os.environ, REDIS_PASSWORD="a-secret")
+    with Weir(text, env=env) as weir:
+        for _ in range(12):
+            assert weir.get("/").status == 200, "fault_tolerant: true"
+        assert "a-secret" not in weir.log_text()
+    if shutil.which("redis-server") is None:
+        print("not driven with a Redis: there is no redis-server")
+        return
+    port = free_port()
+    redis = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save",
+                              "", "--requirepass", "a-secret"], stdout=subprocess.DEVNULL)
+    try:
+        wait_for("Redis", lambda: accepts(port))
+        text = text.replace("redis.example.com", "127.0.0.1").replace("redis_port: 6379",
+                                                                      f"redis_port: {port}")
+        with Weir(text, env=env) as weir:
+            wait_for("a limit", lambda: weir.get("/").get("X-RateLimit-Limit-Second") == "10")
+            answers = [weir.get("/") for _ in range(110)]
+            statuses = [a.status for a in answers]
+            assert set(statuses) == {200, 429}, set(statuses)
+            assert statuses.count(200) <= 100, "minute: 100"
+            assert answers[0].get("X-RateLimit-Limit-Hour") == "1000"
+    finally:
+        redis.kill()
+        redis.wait()
+
+
+def accepts(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_transformers():
+    if not has("request-transformer", "response-transformer"):
+        return
+
+    def answer(conn, upstream):
+        while read_request(conn, upstream) is not None:
+            conn.send(reply(body=b'{"id": 9007199254740993, "internal_id": 1, "debug_info": {}}',
+                            headers=[("Content-Type", "application/json"), ("X-Powered-By", "x"),
+                                     ("Server", "inner"), ("X-Backend-Server", "b1")]))
+    upstream = Upstream(answer)
+    text = whole_service("backend-service", upstream) + without_version(block("transformers"))
+    with Weir(text) as weir:
+        before = time.time()
+        got = weir.get("/x?a=1", headers=[("X-Internal-Token", "t"), ("Authorization", "me")])
+        assert got.status == 200, got.body
+        line, headers = upstream.seen[-1][0], upstream.seen[-1][1]
+        sent = {n.lower(): v for n, v in headers}
+        assert line.split(" ")[1] == "/x?a=1&gateway=true", line
+        assert sent["x-gateway-version"] == "1.0" and sent["x-auth-token"] == "me", sent
+        assert before - 2 < float(sent["x-request-start"]) < time.time() + 2, sent["x-request-start"]
+        assert "x-internal-token" not in sent and "authorization" not in sent, sent
+        assert sent["host"] == "internal-service.local", sent["host"]
+        assert got.body.startswith(b'{"id": 9007199254740993'), got.body
+        assert b"internal_id" not in got.body and b"debug_info" not in got.body, got.body
+        assert got.get("X-Powered-By") is None and got.get("Server") != "inner"
+        assert got.get("X-Served-By") == "b1" and got.get("X-Backend-Server") is None
+        assert re.fullmatch(r"\d+", got.get("X-Response-Time")), got.get("X-Response-Time")
+
+
+def test_kong():
+    """The whole example: global policies and those of a service, in one list with a warning."""
+    if not has("jwt"):
+        return
+    names = ["user-service", "order-service", "product-service"]
+    upstreams = {name: marked(name) for name in names}
+    secret, now = "your-jwt-secret-for-mobile", int(time.time())
+    with tempfile.TemporaryDirectory() as work:
+        text = towards(block("kong"), upstreams).replace("/var/log/kong", work)
+        with Weir(text) as weir:
+            origin = ("Origin", "https://app.example.com")
+            got = weir.get("/api/v1/products", headers=[origin])
+            assert (got.status, got.body) == (200, b"product-service")
+            assert got.get("Access-Control-Allow-Origin") == "https://app.example.com"
+            assert got.get("Access-Control-Allow-Credentials") == "true"
+            assert re.fullmatch(r"[0-9a-f-]{36}", got.get("X-Request-ID")), got.headers
+            assert target(upstreams["product-service"]) == "/api/v1/products", "strip_path: false"
+            got = weir.get("/api/v1/users", headers=[origin])
+            assert got.status == 401 and got.get("Access-Control-Allow-Origin") is not None
+            good = bearer(secret, iss="mobile-jwt-key", exp=now + 600)
+            got = weir.get("/api/v1/users/7", headers=[*good, ("Host", "api.test")])
+            assert (got.status, got.body) == (200, b"user-service"), got.body
+            sent = {n.lower(): v for n, v in upstreams["user-service"].seen[-1][1]}
+            assert sent["host"] == "api.test" and sent["x-consumer-username"] == "mobile-app"
+            old = bearer(secret, iss="mobile-jwt-key", exp=now - 10)
+            assert json.loads(weir.get("/api/v1/users", headers=old).body) == {"exp": "token expired"}
+            assert weir.get("/api/v1/orders").status == 200, "its Redis is tolerated to be away"
+            assert weir.get("/api/v1/orders", method="PATCH").status == 404, "no such method there"
+            log = work + "/access.log"
+            wait_for("the log", lambda: os.path.exists(log) and len(open(log).readlines()) >= 6)
+            with open(log, encoding="utf-8") as lines:
+                first = json.loads(lines.readline())
+            assert first["route"]["name"] == "product-routes" and first["correlation_id"]
+            metrics = weir.get("/metrics", port=weir.status).body.decode()
+            assert 'service="user-service",route="user-routes",code="200"' in metrics
+            assert 'consumer="mobile-app"' in metrics, "per_consumer: true"
 
 
 if __name__ == "__main__":
