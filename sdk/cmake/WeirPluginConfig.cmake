@@ -17,6 +17,17 @@ if(NOT TARGET weir::plugin)
         INTERFACE_INCLUDE_DIRECTORIES "${WeirPlugin_INCLUDE_DIR}")
 endif()
 
+# weir::bodies: JSON, form, multipart and compressed bodies (<weir/json.h> and the like), for those that
+# ask for it: weir_add_plugin(name SOURCES … LIBS weir::bodies). It brings zlib.
+find_library(WeirPlugin_BODIES weir_bodies HINTS "${WeirPlugin_SDK}/lib" NO_DEFAULT_PATH)
+if(WeirPlugin_BODIES AND NOT TARGET weir::bodies)
+    add_library(weir::bodies STATIC IMPORTED)
+    set_target_properties(weir::bodies PROPERTIES
+        IMPORTED_LOCATION "${WeirPlugin_BODIES}"
+        INTERFACE_INCLUDE_DIRECTORIES "${WeirPlugin_INCLUDE_DIR}"
+        INTERFACE_LINK_LIBRARIES z)
+endif()
+
 # NAME.so, with one exported symbol and every import resolved at build time.
 function(weir_add_plugin name)
     cmake_parse_arguments(PLUGIN "" "" "SOURCES;LIBS" ${ARGN})

@@ -11,6 +11,7 @@ extern "C" {
 
 typedef struct weir_form_field {
     weir_str name, value; /* decoded; value.data NULL: there was no '=' */
+    weir_str raw;         /* `name=value` as it was sent, whatever edits did; data NULL: added */
     bool removed;
 } weir_form_field;
 

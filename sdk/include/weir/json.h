@@ -38,6 +38,11 @@ typedef struct weir_json_value weir_json_value; /* a value in it */
  * WEIR_NO_MEMORY. */
 weir_status weir_json_parse(weir_str text, weir_alloc *alloc, void *user, weir_json **out_json,
                             size_t *out_at);
+/* The same for who needs members or elements of the top value alone: these can be seen and edited,
+ * what is in them is checked, but has no values (weir_json_first() of them is NULL, edits of their
+ * members are WEIR_NOT_FOUND) and takes no memory. */
+weir_status weir_json_parse_top(weir_str text, weir_alloc *alloc, void *user, weir_json **out_json,
+                                size_t *out_at);
 weir_json_value *weir_json_root(const weir_json *json);
 uint32_t weir_json_kind(const weir_json_value *value);
 /* Members or elements in order, as edits left them; NULL: none, or no more. */

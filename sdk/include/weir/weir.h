@@ -181,6 +181,9 @@ typedef struct weir_credential_kind {
 
 #define WEIR_PLUGIN_AUTHENTICATES (1U << 0) /* fails closed in quarantine */
 #define WEIR_PLUGIN_NO_CONSUMER_SCOPE (1U << 1)
+/* Of one plugin, one policy runs: that of the most specific scope. With this flag all policies of
+ * that scope run, in the order of the file, when their instance names differ; 64 at most. */
+#define WEIR_PLUGIN_LAYERED (1U << 2)
 
 /* How much of a body a policy needs, each direction of its own. */
 #define WEIR_BODY_NONE 0U   /* relayed untouched */
