@@ -2,10 +2,9 @@
 
 #include <stdlib.h>
 
-#include "admin/node.h"
+#include "admin/scrape.h"
 #include "admin/server.h"
 #include "admin/views.h"
-#include "plugin_host/metrics.h"
 
 enum {
     ADMIN_CONNECTIONS = 128, /* for each kind: a crowd on one does not keep probes from the other */
@@ -49,11 +48,28 @@ static void answer_live(const struct admin_options *node, struct server_reply *r
     view_live(node, &reply->body);
 }
 
+static bool next_metrics(void *stream, struct buf *out)
+{
+    return scrape_next(stream, out);
+}
+
+static void metrics_over(void *stream)
+{
+    scrape_destroy(stream);
+}
+
 static void answer_metrics(const struct admin_options *node, struct server_reply *reply)
 {
+    struct generation *now = node->gateway == NULL ? NULL : gateway_current(node->gateway);
+    struct scrape *scrape = scrape_create(node->shared, now);
+    if (scrape == NULL) {
+        reply->body.failed = true;
+        return;
+    }
     reply->content_type = PROMETHEUS;
-    node_metrics_render(node->shared, &reply->body);
-    metrics_render(node->shared, &reply->body);
+    reply->stream = scrape;
+    reply->next = next_metrics;
+    reply->over = metrics_over;
 }
 
 #define ON(kind) (1U << (kind))

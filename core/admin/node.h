@@ -1,10 +1,11 @@
 /* What the node says of itself, summed over its workers: shared by the documents (views.c) and the
- * metrics (node_metrics.c). Private to this room. */
+ * metrics (scrape.c). Private to this room. */
 #ifndef WEIR_ADMIN_NODE_H
 #define WEIR_ADMIN_NODE_H
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "gateway/generation.h"
 #include "plugin_host/shared.h"
 
 struct node_totals {
@@ -16,13 +17,55 @@ struct node_totals {
 /* The workers write while this reads: each number is whole, the sum is of about now. */
 struct node_totals node_totals(struct shared *shared);
 
-/* Resident memory of a process in bytes, 0 when it is gone. */
-uint64_t node_resident(int32_t pid);
-
 /* The same for every worker and after every restart: made from the host's name. */
 void node_id(char out[UUID_TEXT]);
 
-/* Families about the node itself, Prometheus text format 0.0.4. */
-void node_metrics_render(struct shared *shared, struct buf *out);
+/* --- processes: node_processes.c */
+
+struct node_process {
+    uint64_t resident, virtual_bytes; /* bytes */
+    uint64_t cpu_ticks;               /* of sysconf(_SC_CLK_TCK) in a second */
+    uint64_t files, files_max;        /* descriptors */
+};
+/* From /proc; false when the process is gone. */
+bool node_process(int32_t pid, struct node_process *out_process);
+
+/* --- metrics: node_metrics.c. Families about the node itself, Prometheus text format 0.0.4. */
+
+struct node_scrape { /* what one scrape collects and where it stands */
+    struct shared *shared;
+    struct generation *generation; /* borrowed; NULL: none yet */
+    char id[UUID_TEXT + 1];
+    struct node_totals totals;
+    struct shared_usage usage;
+
+    uint32_t gathered; /* workers, then one more: the master */
+    struct node_process *workers;
+    struct node_process sum;
+
+    size_t upstream, target; /* node_targets.c: which comes next */
+};
+/* One process at a time: reading /proc takes its while. False: all are known. */
+bool node_gather(struct node_scrape *scrape);
+
+/* Families in the order of their names. */
+struct node_family {
+    const char *name, *type, *help;
+    bool (*wanted)(const struct node_scrape *scrape); /* NULL: always */
+    /* Samples, without HELP and TYPE. True: there are more, call again. */
+    bool (*render)(struct node_scrape *scrape, const struct node_family *family, struct buf *out);
+    size_t offset; /* for those that are one number: of it in its struct */
+};
+const struct node_family *node_families(size_t *out_count);
+
+/* --- health of targets: node_targets.c */
+
+/* A policy of the configuration asked for it. */
+bool node_targets_wanted(const struct node_scrape *scrape);
+bool node_targets_render(struct node_scrape *scrape, const struct node_family *family,
+                         struct buf *out);
+
+/* An enabled policy of that plugin has `flag: true` in its configuration; NULL: has any. */
+bool node_has_policy(const struct node_scrape *scrape, struct span plugin, const char *flag);
 
 #endif

@@ -1,13 +1,13 @@
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "admin/node.h"
 #include "base/auto.h"
+#include "plugin_host/metrics.h"
 
-/* Names with kong_ are Kong's, so that its dashboards and alerts go on working; what Kong has no
- * word for begins with weir_. */
+/* Names with kong_ are Kong's, so that its dashboards and alerts go on working; those with process_
+ * are what every Prometheus client says; what neither has a word for begins with weir_. */
 
 /* Of a worker's slot, where the total of it goes. */
 static const struct {
@@ -44,21 +44,6 @@ struct node_totals node_totals(struct shared *shared)
     return totals;
 }
 
-uint64_t node_resident(int32_t pid)
-{
-    char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/%" PRId32 "/statm", pid);
-    AUTO_BUF file = BUF_INIT;
-    if (buf_read_file(&file, path, 4096) != WEIR_OK)
-        return 0;
-    struct span rest = buf_view(&file), size, resident;
-    uint64_t pages = 0;
-    if (!span_split(&rest, ' ', &size) || !span_split(&rest, ' ', &resident) ||
-        !text_to_u64(resident, &pages))
-        return 0;
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 void node_id(char out[UUID_TEXT])
 {
     static const struct span namespace_uuid = SPAN("0b7c8d52-5c0e-4f7e-9a4b-3f0c63a1e6d4");
@@ -68,54 +53,89 @@ void node_id(char out[UUID_TEXT])
     uuid_v5(out, namespace_uuid, span_text(name));
 }
 
-static void family(struct buf *out, const char *name, const char *type, const char *help)
+/* --- families of one number --------------------------------------------------------------------
+ */
+
+static bool put_value(struct buf *out, const struct node_family *family, uint64_t value)
 {
-    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    buf_printf(out, "%s %" PRIu64 "\n", family->name, value);
+    return false;
 }
 
-static void single(struct buf *out, const char *name, const char *type, const char *help,
-                   uint64_t value)
+static bool of_totals(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
 {
-    family(out, name, type, help);
-    buf_printf(out, "%s %" PRIu64 "\n", name, value);
+    return put_value(out, family, read_u64(&scrape->totals, family->offset));
+}
+
+static bool of_usage(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
+{
+    return put_value(out, family, read_u64(&scrape->usage, family->offset));
+}
+
+static bool of_facts(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
+{
+    return put_value(out, family, read_u64(shared_facts(scrape->shared), family->offset));
+}
+
+static bool of_processes(struct node_scrape *scrape, const struct node_family *family,
+                         struct buf *out)
+{
+    return put_value(out, family, read_u64(&scrape->sum, family->offset));
+}
+
+static bool wall_time(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
+{
+    uint64_t ms = read_u64(shared_facts(scrape->shared), family->offset);
+    buf_printf(out, "%s %" PRIu64 ".%03" PRIu64 "\n", family->name, ms / 1000, ms % 1000);
+    return false;
 }
 
 /* --- Kong's ------------------------------------------------------------------------------------
  */
 
-static void render_memory(struct shared *shared, const char *node, struct buf *out)
+static bool datastore(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
 {
-    const struct shared_usage usage = shared_usage(shared);
-    family(out, "kong_memory_lua_shared_dict_bytes", "gauge", "Used bytes of the shared memory");
-    buf_printf(out,
-               "kong_memory_lua_shared_dict_bytes{node_id=\"%s\",shared_dict=\"weir\","
-               "kong_subsystem=\"http\"} %zu\n",
-               node, usage.used);
-    family(out, "kong_memory_lua_shared_dict_total_bytes", "gauge",
-           "Total bytes of the shared memory");
-    buf_printf(out,
-               "kong_memory_lua_shared_dict_total_bytes{node_id=\"%s\",shared_dict=\"weir\","
-               "kong_subsystem=\"http\"} %zu\n",
-               node, usage.size);
-    family(out, "kong_memory_workers_lua_vms_bytes", "gauge", "Resident memory of each worker");
-    for (uint32_t i = 0; i < shared_workers(shared); i++) {
-        int32_t pid = __atomic_load_n(&shared_worker(shared, i)->pid, __ATOMIC_RELAXED);
-        if (pid != 0)
-            buf_printf(out,
-                       "kong_memory_workers_lua_vms_bytes{node_id=\"%s\",pid=\"%" PRId32
-                       "\",kong_subsystem=\"http\"} %" PRIu64 "\n",
-                       node, pid, node_resident(pid));
-    }
+    (void)scrape;
+    return put_value(out, family, 1);
 }
 
-static void render_kong(struct shared *shared, const struct node_totals *totals, struct buf *out)
+static bool put_memory(struct node_scrape *scrape, const struct node_family *family,
+                       struct buf *out, uint64_t bytes)
 {
-    char node[UUID_TEXT + 1] = "";
-    node_id(node);
-    single(out, "kong_datastore_reachable", "gauge",
-           "Datastore reachable from the gateway, 0 is unreachable", 1);
-    render_memory(shared, node, out);
+    buf_printf(out, "%s{node_id=\"%s\",shared_dict=\"weir\",kong_subsystem=\"http\"} %" PRIu64 "\n",
+               family->name, scrape->id, bytes);
+    return false;
+}
 
+static bool memory_used(struct node_scrape *scrape, const struct node_family *family,
+                        struct buf *out)
+{
+    return put_memory(scrape, family, out, scrape->usage.used);
+}
+
+static bool memory_size(struct node_scrape *scrape, const struct node_family *family,
+                        struct buf *out)
+{
+    return put_memory(scrape, family, out, scrape->usage.size);
+}
+
+static bool memory_workers(struct node_scrape *scrape, const struct node_family *family,
+                           struct buf *out)
+{
+    for (uint32_t i = 0; i < shared_workers(scrape->shared); i++) {
+        int32_t pid = __atomic_load_n(&shared_worker(scrape->shared, i)->pid, __ATOMIC_RELAXED);
+        if (pid != 0)
+            buf_printf(
+                out, "%s{node_id=\"%s\",pid=\"%" PRId32 "\",kong_subsystem=\"http\"} %" PRIu64 "\n",
+                family->name, scrape->id, pid, scrape->workers[i].resident);
+    }
+    return false;
+}
+
+static bool connections(struct node_scrape *scrape, const struct node_family *family,
+                        struct buf *out)
+{
+    const struct node_totals *totals = &scrape->totals;
     const struct {
         const char *state;
         uint64_t value;
@@ -125,24 +145,46 @@ static void render_kong(struct shared *shared, const struct node_totals *totals,
         {"total", totals->requests},    {"waiting", totals->waiting},
         {"writing", totals->writing},
     };
-    family(out, "kong_nginx_connections_total", "gauge", "Number of connections by subsystem");
     for (size_t i = 0; i < COUNT_OF(states); i++)
-        buf_printf(out,
-                   "kong_nginx_connections_total{node_id=\"%s\",subsystem=\"http\","
-                   "state=\"%s\"} %" PRIu64 "\n",
-                   node, states[i].state, states[i].value);
-    family(out, "kong_nginx_requests_total", "gauge", "Total number of requests");
-    buf_printf(out, "kong_nginx_requests_total{node_id=\"%s\",subsystem=\"http\"} %" PRIu64 "\n",
-               node, totals->requests);
-    family(out, "kong_node_info", "gauge", "Node metadata information");
-    buf_printf(out, "kong_node_info{node_id=\"%s\",version=\"%s\"} 1\n", node, WEIR_VERSION);
+        buf_printf(out, "%s{node_id=\"%s\",subsystem=\"http\",state=\"%s\"} %" PRIu64 "\n",
+                   family->name, scrape->id, states[i].state, states[i].value);
+    return false;
 }
 
-/* --- weir's ------------------------------------------------------------------------------------
+static bool requests(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
+{
+    buf_printf(out, "%s{node_id=\"%s\",subsystem=\"http\"} %" PRIu64 "\n", family->name, scrape->id,
+               scrape->totals.requests);
+    return false;
+}
+
+static bool has_exporter(const struct node_scrape *scrape)
+{
+    return node_has_policy(scrape, SPAN("prometheus"), NULL);
+}
+
+static bool node_info(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
+{
+    buf_printf(out, "%s{node_id=\"%s\",version=\"%s\"} 1\n", family->name, scrape->id,
+               WEIR_VERSION);
+    return false;
+}
+
+/* --- others ------------------------------------------------------------------------------------
  */
 
-static void render_entities(const struct gateway_facts *facts, struct buf *out)
+static bool cpu_seconds(struct node_scrape *scrape, const struct node_family *family,
+                        struct buf *out)
 {
+    uint64_t ticks = scrape->sum.cpu_ticks, second = (uint64_t)sysconf(_SC_CLK_TCK);
+    buf_printf(out, "%s %" PRIu64 ".%03" PRIu64 "\n", family->name, ticks / second,
+               ticks % second * 1000 / second);
+    return false;
+}
+
+static bool entities(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
+{
+    const struct gateway_facts *facts = shared_facts(scrape->shared);
     const struct {
         const char *kind;
         uint32_t value;
@@ -150,77 +192,138 @@ static void render_entities(const struct gateway_facts *facts, struct buf *out)
         {"consumers", facts->consumers}, {"policies", facts->policies},   {"routes", facts->routes},
         {"services", facts->services},   {"upstreams", facts->upstreams},
     };
-    family(out, "weir_entities", "gauge", "Entities of the configuration that serves");
     for (size_t i = 0; i < COUNT_OF(rows); i++)
-        buf_printf(out, "weir_entities{kind=\"%s\"} %" PRIu32 "\n", rows[i].kind, rows[i].value);
+        buf_printf(out, "%s{kind=\"%s\"} %" PRIu32 "\n", family->name, rows[i].kind, rows[i].value);
+    return false;
 }
 
-static void render_workers(struct shared *shared, struct buf *out)
+static bool draining(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
 {
-    family(out, "weir_worker_generation", "gauge", "Number of the configuration a worker serves");
-    for (uint32_t i = 0; i < shared_workers(shared); i++) {
-        const struct worker_slot *slot = shared_worker(shared, i);
+    return put_value(out, family, shared_facts(scrape->shared)->draining);
+}
+
+static bool ready(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
+{
+    return put_value(out, family, shared_facts(scrape->shared)->ready);
+}
+
+static bool workers(struct node_scrape *scrape, const struct node_family *family, struct buf *out)
+{
+    return put_value(out, family, scrape->totals.running);
+}
+
+static bool series_budget(struct node_scrape *scrape, const struct node_family *family,
+                          struct buf *out)
+{
+    (void)scrape;
+    return put_value(out, family, METRIC_SERIES_BUDGET);
+}
+
+/* A number out of the slot of each worker that runs. */
+static bool of_workers(struct node_scrape *scrape, const struct node_family *family,
+                       struct buf *out)
+{
+    for (uint32_t i = 0; i < shared_workers(scrape->shared); i++) {
+        const struct worker_slot *slot = shared_worker(scrape->shared, i);
         if (__atomic_load_n(&slot->pid, __ATOMIC_RELAXED) != 0)
-            buf_printf(out, "weir_worker_generation{worker=\"%" PRIu32 "\"} %" PRIu64 "\n", i,
-                       __atomic_load_n(&slot->generation, __ATOMIC_RELAXED));
+            buf_printf(out, "%s{worker=\"%" PRIu32 "\"} %" PRIu64 "\n", family->name, i,
+                       read_u64(slot, family->offset));
     }
+    return false;
 }
 
-static void render_weir(struct shared *shared, const struct node_totals *totals, struct buf *out)
-{
-    const struct gateway_facts *facts = shared_facts(shared);
-    const struct shared_usage usage = shared_usage(shared);
-    const struct {
-        const char *name, *type, *help;
-        uint64_t value;
-    } rows[] = {
-        {"weir_config_generation", "gauge", "Number of the configuration that serves",
-         facts->generation},
-        {"weir_dictionaries", "gauge", "Dictionaries of policies in shared memory",
-         usage.dictionaries},
-        {"weir_dictionary_evictions_total", "counter",
-         "Dictionary entries that made room before their end", usage.evictions},
-        {"weir_draining", "gauge", "1 from the signal to stop on", facts->draining},
-        {"weir_exchanges_active", "gauge", "Requests in flight", totals->active},
-        {"weir_last_reload_timestamp_seconds", "gauge", "When the configuration was last replaced",
-         facts->last_reload_wall_ms / 1000},
-        {"weir_limit_refusals_total", "counter", "Requests refused because a limit was reached",
-         totals->limit_refusals},
-        {"weir_lock_recoveries_total", "counter",
-         "Locks in shared memory taken over from a dead worker", usage.recoveries},
-        {"weir_metric_overflows_total", "counter", "Metric updates that went to an overflow series",
-         usage.overflows},
-        {"weir_metric_series", "gauge", "Metric series in shared memory", usage.series},
-        {"weir_pool_dialed_total", "counter", "Target connections that were dialed",
-         totals->pool_dialed},
-        {"weir_pool_reused_total", "counter", "Requests sent over a kept target connection",
-         totals->pool_reused},
-        {"weir_protocol_errors_total", "counter", "Requests that were no valid HTTP",
-         totals->protocol_errors},
-        {"weir_ready", "gauge", "1 once every worker serves", facts->ready},
-        {"weir_reload_failures_total", "counter", "Reloads that were refused",
-         facts->reload_failures},
-        {"weir_reloads_total", "counter", "Reloads that were committed", facts->reloads},
-        {"weir_retries_total", "counter", "Attempts after the first of a request", totals->retries},
-        {"weir_shared_memory_bytes", "gauge", "Size of the shared memory", usage.size},
-        {"weir_shared_memory_used_bytes", "gauge", "Used part of the shared memory", usage.used},
-        {"weir_start_time_seconds", "gauge", "When the gateway was started",
-         facts->started_wall_ms / 1000},
-        {"weir_target_failures_total", "counter", "Attempts that a target failed",
-         totals->target_failures},
-        {"weir_worker_restarts_total", "counter", "Workers that died and were replaced",
-         facts->worker_restarts},
-        {"weir_workers", "gauge", "Workers running", totals->running},
-    };
-    render_entities(facts, out);
-    render_workers(shared, out);
-    for (size_t i = 0; i < COUNT_OF(rows); i++)
-        single(out, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
-}
+/* --- all of them -------------------------------------------------------------------------------
+ */
 
-void node_metrics_render(struct shared *shared, struct buf *out)
+#define TOTAL(member) of_totals, offsetof(struct node_totals, member)
+#define USAGE(member) of_usage, offsetof(struct shared_usage, member)
+#define FACT(member) of_facts, offsetof(struct gateway_facts, member)
+#define PROCESS(member) of_processes, offsetof(struct node_process, member)
+#define WORKER(member) of_workers, offsetof(struct worker_slot, member)
+_Static_assert(sizeof(size_t) == sizeof(uint64_t), "numbers of struct shared_usage are read alike");
+
+static const struct node_family families[] = {
+    {"kong_datastore_reachable", "gauge", "Datastore reachable from the gateway, 0 is unreachable",
+     NULL, datastore},
+    {"kong_memory_lua_shared_dict_bytes", "gauge", "Used bytes of the shared memory", NULL,
+     memory_used},
+    {"kong_memory_lua_shared_dict_total_bytes", "gauge", "Total bytes of the shared memory", NULL,
+     memory_size},
+    {"kong_memory_workers_lua_vms_bytes", "gauge", "Resident memory of each worker", NULL,
+     memory_workers},
+    {"kong_nginx_connections_total", "gauge", "Number of connections by subsystem", NULL,
+     connections},
+    {"kong_nginx_metric_errors_total", "counter", "Metric updates that went to an overflow series",
+     has_exporter, USAGE(overflows)},
+    {"kong_nginx_requests_total", "gauge", "Total number of requests", NULL, requests},
+    {"kong_node_info", "gauge", "Node metadata information", NULL, node_info},
+    {"kong_upstream_target_health", "gauge", "1 for the state that a target of an upstream is in",
+     node_targets_wanted, node_targets_render},
+    {"process_cpu_seconds_total", "counter",
+     "CPU time of master and workers in user and system mode", NULL, cpu_seconds},
+    {"process_max_fds", "gauge", "File descriptors that master and workers may open", NULL,
+     PROCESS(files_max)},
+    {"process_open_fds", "gauge", "File descriptors that master and workers have open", NULL,
+     PROCESS(files)},
+    {"process_resident_memory_bytes", "gauge", "Resident memory of master and workers", NULL,
+     PROCESS(resident)},
+    {"process_start_time_seconds", "gauge", "When the gateway was started, since the epoch", NULL,
+     wall_time, offsetof(struct gateway_facts, started_wall_ms)},
+    {"process_virtual_memory_bytes", "gauge", "Virtual memory of master and workers", NULL,
+     PROCESS(virtual_bytes)},
+    {"weir_config_generation", "gauge", "Number of the configuration that serves", NULL,
+     FACT(generation)},
+    {"weir_dictionaries", "gauge", "Dictionaries of policies in shared memory", NULL,
+     USAGE(dictionaries)},
+    {"weir_dictionary_evictions_total", "counter",
+     "Dictionary entries that made room before their end", NULL, USAGE(evictions)},
+    {"weir_draining", "gauge", "1 from the signal to stop on", NULL, draining},
+    {"weir_entities", "gauge", "Entities of the configuration that serves", NULL, entities},
+    {"weir_exchanges_active", "gauge", "Requests in flight", NULL, TOTAL(active)},
+    {"weir_last_reload_timestamp_seconds", "gauge", "When the configuration was last replaced",
+     NULL, wall_time, offsetof(struct gateway_facts, last_reload_wall_ms)},
+    {"weir_limit_refusals_total", "counter", "Requests refused because a limit was reached", NULL,
+     TOTAL(limit_refusals)},
+    {"weir_lock_recoveries_total", "counter",
+     "Locks in shared memory taken over from a dead worker", NULL, USAGE(recoveries)},
+    {"weir_metric_overflows_total", "counter", "Metric updates that went to an overflow series",
+     NULL, USAGE(overflows)},
+    {"weir_metric_series", "gauge", "Metric series in shared memory", NULL, USAGE(series)},
+    {"weir_metric_series_limit", "gauge",
+     "Series that a family of a policy may have before its overflow series", NULL, series_budget},
+    {"weir_pool_dialed_total", "counter", "Target connections that were dialed", NULL,
+     TOTAL(pool_dialed)},
+    {"weir_pool_reused_total", "counter", "Requests sent over a kept target connection", NULL,
+     TOTAL(pool_reused)},
+    {"weir_protocol_errors_total", "counter", "Requests that were no valid HTTP", NULL,
+     TOTAL(protocol_errors)},
+    {"weir_ready", "gauge", "1 once every worker serves", NULL, ready},
+    {"weir_reload_failures_total", "counter", "Reloads that were refused", NULL,
+     FACT(reload_failures)},
+    {"weir_reloads_total", "counter", "Reloads that were committed", NULL, FACT(reloads)},
+    {"weir_retries_total", "counter", "Attempts after the first of a request", NULL,
+     TOTAL(retries)},
+    {"weir_shared_memory_bytes", "gauge", "Size of the shared memory", NULL, USAGE(size)},
+    {"weir_shared_memory_used_bytes", "gauge", "Used part of the shared memory", NULL, USAGE(used)},
+    {"weir_start_time_seconds", "gauge", "When the gateway was started", NULL, wall_time,
+     offsetof(struct gateway_facts, started_wall_ms)},
+    {"weir_target_failures_total", "counter", "Attempts that a target failed", NULL,
+     TOTAL(target_failures)},
+    {"weir_worker_connections", "gauge", "Client connections of a worker", NULL,
+     WORKER(connections)},
+    {"weir_worker_exchanges_active", "gauge", "Requests in flight in a worker", NULL,
+     WORKER(active)},
+    {"weir_worker_generation", "gauge", "Number of the configuration a worker serves", NULL,
+     WORKER(generation)},
+    {"weir_worker_requests_total", "counter", "Requests that a worker has taken", NULL,
+     WORKER(requests)},
+    {"weir_worker_restarts_total", "counter", "Workers that died and were replaced", NULL,
+     FACT(worker_restarts)},
+    {"weir_workers", "gauge", "Workers running", NULL, workers},
+};
+
+const struct node_family *node_families(size_t *out_count)
 {
-    const struct node_totals totals = node_totals(shared);
-    render_kong(shared, &totals, out);
-    render_weir(shared, &totals, out);
+    *out_count = COUNT_OF(families);
+    return families;
 }

@@ -1,5 +1,6 @@
 #include "admin/server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -23,6 +24,7 @@ enum {
     INPUT_BYTES = 2 * SERVER_HEAD_BYTES,
     FIELDS_MAX = 100,
     REPLY_HEAD_MAX = 1024,
+    CHUNK_HEAD = 10, /* eight digits and CRLF */
     FILLER_BYTES = 16384,
     LINGER_MS = 1000,
 };
@@ -47,9 +49,15 @@ struct client {
     struct buf body;
     uint64_t body_size;
 
-    struct buf out; /* head and body of the answer, or 100 Continue */
+    struct buf out; /* head and body of the answer, or a piece of it */
     size_t sent;
     uint64_t filler;
+
+    /* What is left of the answer. */
+    bool (*next)(void *stream, struct buf *out); /* NULL: nothing */
+    void (*over)(void *stream);
+    void *stream;
+    bool chunks;
 
     size_t at, end; /* unread input; `at` is behind the head while a body is read */
     char input[INPUT_BYTES];
@@ -74,12 +82,21 @@ static void client_free(struct loop_task *task)
     free(client);
 }
 
+static void end_stream(struct client *client)
+{
+    if (client->over != NULL)
+        client->over(client->stream);
+    client->next = NULL;
+    client->over = NULL;
+}
+
 /* An event of this turn may still look at it, so the memory goes at the end of the turn. */
 static void client_close(struct client *client)
 {
     if (client->conn == NULL)
         return;
     conn_close(TAKE(client->conn));
+    end_stream(client);
     deadline_clear(&client->deadline);
     list_remove(&client->link);
     client->server->count--;
@@ -110,6 +127,8 @@ static void pause_reading(struct client *client, bool pause)
 }
 
 /* --- the answer ------------------------------------------------------------------------------ */
+
+static void next_piece(struct loop_task *task);
 
 /* A body the client may still be sending would turn our close into a reset that takes the answer
  * with it, so the rest of it is read for a moment. */
@@ -170,17 +189,76 @@ static bool send_pending(struct client *client)
     return true;
 }
 
+/* All that was ready is out: the next piece is for the next turn, so that others get theirs. */
+static void sent_all(struct client *client)
+{
+    if (client->next == NULL) {
+        exchange_over(client);
+        return;
+    }
+    client->task.run = next_piece;
+    loop_after_turn(client->server->options.loop, &client->task);
+}
+
+/* The next piece into client->out, as a chunk unless the end of the connection ends the body. */
+static void make_piece(struct client *client)
+{
+    static const char size[] = "00000000\r\n"; /* filled in below */
+    struct buf *out = &client->out;
+    out->size = client->sent = 0;
+    if (client->chunks)
+        buf_append(out, size, CHUNK_HEAD);
+    size_t head = out->size;
+    bool more = client->next(client->stream, out);
+    size_t bytes = out->size - head;
+    if (client->chunks && !out->failed && bytes > 0) {
+        char digits[CHUNK_HEAD + 1];
+        (void)snprintf(digits, sizeof(digits), "%08x\r\n", (unsigned)bytes);
+        memcpy(out->data, digits, CHUNK_HEAD);
+        buf_append(out, "\r\n", 2);
+    } else {
+        out->size = bytes;
+    }
+    if (!more && client->chunks)
+        buf_text(out, "0\r\n\r\n");
+    if (!more)
+        end_stream(client);
+}
+
+static void next_piece(struct loop_task *task)
+{
+    struct client *client = CONTAINER_OF(task, struct client, task);
+    make_piece(client);
+    if (client->out.failed) /* the head is out: only the missing end can tell */
+        client_close(client);
+    else if (send_pending(client))
+        sent_all(client);
+}
+
 static void start_sending(struct client *client)
 {
     client->state = SEND;
     wait_at_most(client, client->server->options.stall_ms);
     if (send_pending(client))
-        exchange_over(client);
+        sent_all(client);
 }
 
 static bool has_body(const struct server_reply *reply)
 {
     return reply->status != 204 && reply->status != 304;
+}
+
+/* A body of unknown length: in chunks, or ended by the connection for clients that know none. */
+static void take_stream(struct client *client, struct server_reply *reply, bool head_request)
+{
+    client->chunks = reply->next != NULL && client->head.minor_version > 0;
+    client->next = head_request ? NULL : reply->next;
+    client->over = reply->over;
+    client->stream = reply->stream;
+    if (reply->next != NULL && !client->chunks)
+        client->keep_alive = false;
+    if (head_request)
+        end_stream(client);
 }
 
 /* The head and, unless it answers a HEAD, the body into client->out. */
@@ -196,7 +274,9 @@ static void write_reply(struct client *client, struct server_reply *reply, bool 
         http_write_header(&w, SPAN("Content-Type"), reply->content_type);
     if (span_is_set(reply->allow))
         http_write_header(&w, SPAN("Allow"), reply->allow);
-    if (reply->status != 204)
+    if (client->chunks)
+        http_write_header(&w, SPAN("Transfer-Encoding"), SPAN("chunked"));
+    else if (reply->status != 204 && reply->next == NULL)
         http_write_header_u64(&w, SPAN("Content-Length"), reply->body.size + reply->filler);
     http_write_header(&w, SPAN("Connection"),
                       client->keep_alive ? SPAN("keep-alive") : SPAN("close"));
@@ -220,6 +300,7 @@ static void send_reply(struct client *client, struct server_reply *reply, bool h
         buf_text(&reply->body, "{\"message\":\"An unexpected error occurred\"}");
     }
     uint32_t delay_ms = reply->delay_ms;
+    take_stream(client, reply, head_request);
     write_reply(client, reply, head_request);
     if (client->out.failed || client->out.size == 0) {
         client_close(client);
@@ -419,8 +500,8 @@ static void on_readable(struct conn *conn)
 static void on_writable(struct conn *conn)
 {
     struct client *client = conn_user(conn);
-    if (client->state == SEND && send_pending(client))
-        exchange_over(client);
+    if (client->state == SEND && !list_is_linked(&client->task.link) && send_pending(client))
+        sent_all(client);
 }
 
 static void on_deadline(struct deadline *deadline)

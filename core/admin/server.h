@@ -32,6 +32,13 @@ struct server_reply {
     struct buf body;          /* the server frees it; failed: the client reads a 500 */
     uint64_t filler;          /* so many bytes 'x' follow the body */
     uint32_t delay_ms;        /* wait so long first */
+
+    /* Instead of `body`, one that is made while it is sent: `next` appends a piece in each turn of
+     * the loop in which the client has taken the last one, false: that was the end. `over` follows,
+     * whatever becomes of the client. */
+    bool (*next)(void *stream, struct buf *out);
+    void (*over)(void *stream);
+    void *stream;
 };
 
 struct server_options {

@@ -113,6 +113,8 @@ static void add_workers(struct document *doc, cJSON *memory, struct shared *shar
         int32_t pid = __atomic_load_n(&slot->pid, __ATOMIC_RELAXED);
         if (pid == 0)
             continue;
+        struct node_process process = {0};
+        (void)node_process(pid, &process);
         cJSON *item = checked(doc, cJSON_CreateObject());
         add_number(doc, item, "worker", i);
         add_number(doc, item, "pid", pid);
@@ -120,7 +122,7 @@ static void add_workers(struct document *doc, cJSON *memory, struct shared *shar
         add_number(doc, item, "generation", (double)slot->generation);
         add_number(doc, item, "total_requests", (double)slot->requests);
         add_number(doc, item, "connections_active", (double)slot->connections);
-        add_mebibytes(doc, item, "resident", node_resident(pid));
+        add_mebibytes(doc, item, "resident", process.resident);
         if (item != NULL)
             append(doc, workers, item);
     }

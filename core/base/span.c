@@ -6,9 +6,17 @@ static unsigned char fold(char c)
     return byte >= 'A' && byte <= 'Z' ? (unsigned char)(byte | 0x20) : byte;
 }
 
+/* Mostly both are spelled alike: eight bytes at once for as long as they are. */
 static bool equal_folded(const char *a, const char *b, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
+    size_t i = 0;
+    for (uint64_t one, other; size - i >= sizeof(one); i += sizeof(one)) {
+        memcpy(&one, a + i, sizeof(one));
+        memcpy(&other, b + i, sizeof(other));
+        if (one != other)
+            break;
+    }
+    for (; i < size; i++)
         if (fold(a[i]) != fold(b[i]))
             return false;
     return true;

@@ -8,16 +8,22 @@
 #include "base/digest.h"
 #include "base/random.h"
 
+static inline size_t count_digits(uint64_t value)
+{
+    size_t count = 1;
+    for (uint64_t power = 10; value >= power; power *= 10)
+        if (++count == TEXT_U64_MAX) /* the next power does not fit */
+            break;
+    return count;
+}
+
 size_t text_from_u64(char *out, uint64_t value)
 {
-    char digits[TEXT_U64_MAX];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    memcpy(out, digits + at, sizeof(digits) - at);
-    return sizeof(digits) - at;
+    size_t size = count_digits(value), at = size;
+    for (; value >= 10; value /= 10)
+        out[--at] = (char)('0' + value % 10);
+    out[0] = (char)('0' + value);
+    return size;
 }
 
 bool text_to_u64(struct span s, uint64_t *out_value)
@@ -253,8 +259,22 @@ static size_t utf8_size(unsigned char first, uint32_t *out_lowest, uint32_t *out
     return 0;
 }
 
+/* Without the plain ASCII at its beginning, as far as whole words of it go. */
+static struct span skip_ascii(struct span s)
+{
+    uint64_t word;
+    while (s.size >= sizeof(word)) {
+        memcpy(&word, s.data, sizeof(word));
+        if ((word & 0x8080808080808080ULL) != 0)
+            break;
+        s = span_from(s, sizeof(word));
+    }
+    return s;
+}
+
 bool text_is_utf8(struct span s)
 {
+    s = skip_ascii(s);
     while (s.size > 0) {
         uint32_t lowest = 0, code = 0;
         size_t size = utf8_size((unsigned char)s.data[0], &lowest, &code);

@@ -3,6 +3,10 @@
 within one run: each round measures all of them one after the other, the median round is shown.
 CPU is what the kernel counts for the proxy's worker; the upstream is an nginx of its own."""
 import argparse
+import base64
+import hashlib
+import hmac
+import json
 import os
 import re
 import shutil
@@ -18,6 +22,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 WEIR = os.environ.get("WEIR_BINARY", ROOT + "/build/release/bin/weir")
 TICKS = os.sysconf("SC_CLK_TCK")
 BODY = "x" * 1024
+# More than jwt remembers (4096 of them), so that in their turn none is found again.
+TOKENS = 20000
+JWT_SECRET = "bench-secret-of-the-load"
 
 
 def tool(name):
@@ -143,8 +150,7 @@ backend b
     proxy.start([tool("haproxy"), "-db", "-f", proxy.write("haproxy.cfg", text)])
 
 
-POLICIES = """
-consumers:
+FOUR = """consumers:
 - username: bench
   keyauth_credentials: [{key: benchkey}]
 plugins:
@@ -153,9 +159,64 @@ plugins:
 - {name: correlation-id, config: {echo_downstream: true}}
 - {name: prometheus, config: {status_code_metrics: true}}
 """
+FIVE = FOUR + """- {name: response-transformer, config: {add: {headers: ["X-Served-By:bench"]}}}
+"""
+JWT = f"""consumers:
+- username: bench
+  jwt_secrets: [{{key: bench, secret: {JWT_SECRET}}}]
+plugins:
+- {{name: jwt, config: {{claims_to_verify: [exp]}}}}
+"""
 
 
-def weir_config(proxy, policies):
+def has_plugin(name):
+    directory = os.environ.get("WEIR_PLUGIN_DIR",
+                               os.path.dirname(WEIR) + "/../lib/weir/plugins")
+    return os.path.exists(f"{directory}/{name}.so")
+
+
+def make_tokens(path, count):
+    """HS256 tokens that differ in their jti, one a line; the first of them."""
+    def part(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+    head = part(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
+    now = int(time.time())
+    tokens = []
+    for number in range(count):
+        claims = {"iss": "bench", "sub": "load", "exp": now + 86400, "jti": f"{number:08d}"}
+        text = head + b"." + part(json.dumps(claims).encode())
+        mac = hmac.new(JWT_SECRET.encode(), text, hashlib.sha256).digest()
+        tokens.append((text + b"." + part(mac)).decode())
+    with open(path, "w", encoding="ascii") as f:
+        f.write("\n".join(tokens) + "\n")
+    return tokens
+
+
+# wrk calls request() for each: the next token of the file, then the first one again.
+LUA = """local requests, at = {{}}, 0
+for token in io.lines("{path}") do
+  requests[#requests + 1] = wrk.format("GET", "/orders/42?full=1", {{
+    ["Host"] = "127.0.0.1", ["Accept"] = "application/json",
+    ["User-Agent"] = "bench/1.0 (load)", ["Authorization"] = "Bearer " .. token }})
+end
+request = function()
+  at = at % #requests + 1
+  return requests[at]
+end
+"""
+
+
+class Tokens:
+    """What the loads with tokens send; made when a chain needs them."""
+
+    def __init__(self, directory):
+        self.tokens = make_tokens(directory + "/tokens", TOKENS)
+        self.script = directory + "/tokens.lua"
+        with open(self.script, "w", encoding="ascii") as f:
+            f.write(LUA.format(path=directory + "/tokens"))
+
+
+def weir_config(proxy, chain):
     return f"""_format_version: "3.0"
 gateway:
   proxy_listen: "127.0.0.1:{proxy.port}"
@@ -169,28 +230,40 @@ services:
 - name: s
   url: http://127.0.0.1:{proxy.upstream}
   routes: [{{name: r, paths: [/]}}]
-{POLICIES if policies else ""}"""
+{chain}"""
 
 
-def start_weir(proxy, policies=False, prefix=(), extra=()):
+def start_weir(proxy, chain="", prefix=(), extra=()):
     os.makedirs(f"{proxy.dir}/{proxy.name}", exist_ok=True)
-    path = proxy.write("weir.yaml", weir_config(proxy, policies))
+    path = proxy.write("weir.yaml", weir_config(proxy, chain))
     proxy.start([*prefix, WEIR, "run", "-c", path, *extra])
 
 
-PROXIES = {
-    "nginx": start_nginx,
-    "haproxy": start_haproxy,
-    "weir": start_weir,
-    "weir+4 policies": lambda p: start_weir(p, policies=True),
-}
+# Name, policies, the plugin that it needs and others do not, what is sent as Authorization.
+CHAINS = [
+    ("weir", "", None, None),
+    ("weir+4 policies", FOUR, None, None),
+    ("weir+5 policies", FIVE, "response-transformer", None),
+    ("weir+jwt, fresh", JWT, "jwt", "fresh"),
+    ("weir+jwt, repeated", JWT, "jwt", "repeated"),
+]
 
 
-def load(port, seconds, connections=32):
+def chains():
+    return [row for row in CHAINS if row[2] is None or has_plugin(row[2])]
+
+
+def load(port, seconds, kind=None, tokens=None, connections=32):
     """Requests done and requests per second; errors end the bench."""
+    headers = ["Accept: application/json", "User-Agent: bench/1.0 (load)"]
+    if kind is None:
+        headers.append("apikey: benchkey")
+    elif kind == "repeated":
+        headers.append("Authorization: Bearer " + tokens.tokens[0])
+    sent = [word for header in headers for word in ("-H", header)]
     out = subprocess.run(
-        [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-H", "apikey: benchkey",
-         "-H", "Accept: application/json", "-H", "User-Agent: bench/1.0 (load)",
+        [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s",
+         *(["-s", tokens.script] if kind == "fresh" else sent),
          f"http://127.0.0.1:{port}/orders/42?full=1"],
         capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
@@ -199,54 +272,69 @@ def load(port, seconds, connections=32):
     return done, float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
 
 
-def measure(proxy, seconds):
+def measure(proxy, seconds, kind, tokens):
     before = sum(cpu_seconds(pid) for pid in proxy.workers())
-    done, rate = load(proxy.port, seconds)
+    done, rate = load(proxy.port, seconds, kind, tokens)
     used = sum(cpu_seconds(pid) for pid in proxy.workers()) - before
     return used / done * 1e6, rate
 
 
-def compare(directory, upstream, rounds, seconds):
+def compare(directory, upstream, rounds, seconds, tokens):
+    """Each round measures all; every ratio is one within its round, the median of them is shown."""
+    starts = {"nginx": (start_nginx, None), "haproxy": (start_haproxy, None)}
+    for name, chain, _, kind in chains():
+        starts[name] = (lambda p, c=chain: start_weir(p, c), kind)
     running = {}
-    for name, start in PROXIES.items():
-        running[name] = Proxy(name.split("+")[0] + ("-policies" if "+" in name else ""), directory,
-                              upstream)
+    for number, (name, (start, kind)) in enumerate(starts.items()):
+        running[name] = Proxy(f"{name.split('+')[0]}-{number}", directory, upstream)
         start(running[name])
-        load(running[name].port, 1)
+        load(running[name].port, 1, kind, tokens)
     results = {name: [] for name in running}
     for number in range(rounds):
         for name, proxy in running.items():
-            results[name].append(measure(proxy, seconds))
+            results[name].append(measure(proxy, seconds, starts[name][1], tokens))
         print(f"round {number + 1}/{rounds} done", file=sys.stderr)
     for proxy in running.values():
         proxy.stop()
-    base_cpu = [r[0] for r in results["nginx"]]
-    base_rate = [r[1] for r in results["nginx"]]
-    print(f"{'':18}{'CPU us/req':>12}{'/ nginx':>9}{'req/s':>10}{'/ nginx':>9}   ratio by round")
+
+    def ratios(rows, base, column):
+        return [row[column] / b[column] for row, b in zip(rows, results[base])]
+
+    print(f"{'':20}{'CPU us/req':>12}{'/ nginx':>9}{'/ plain':>9}{'req/s':>10}{'/ nginx':>9}"
+          "   CPU / nginx by round")
     for name, rows in results.items():
-        ratios = [r[0] / b for r, b in zip(rows, base_cpu)]
-        rates = [r[1] / b for r, b in zip(rows, base_rate)]
-        print(f"{name:18}{statistics.median(r[0] for r in rows):12.2f}"
-              f"{statistics.median(ratios):9.2f}{statistics.median(r[1] for r in rows):10.0f}"
-              f"{statistics.median(rates):9.2f}   " + " ".join(f"{r:.2f}" for r in ratios))
+        cpu = ratios(rows, "nginx", 0)
+        print(f"{name:20}{statistics.median(r[0] for r in rows):12.2f}"
+              f"{statistics.median(cpu):9.2f}{statistics.median(ratios(rows, 'weir', 0)):9.2f}"
+              f"{statistics.median(r[1] for r in rows):10.0f}"
+              f"{statistics.median(ratios(rows, 'nginx', 1)):9.2f}   "
+              + " ".join(f"{r:.2f}" for r in cpu))
+    if "weir+5 policies" in results:
+        five = ratios(results["weir+5 policies"], "weir", 0)
+        print(f"five policies cost {statistics.median(five):.2f} x weir's own plain CPU per request"
+              f" (bar: 1.25; by round: {' '.join(f'{r:.2f}' for r in five)})")
 
 
-def instructions(directory, upstream, policies, requests=3000):
+def instructions(directory, upstream, chain, kind, tokens, requests=3000):
     """User-space instructions of one exchange: callgrind over the worker in one process, counted
     between two marks, after a warm-up."""
     proxy = Proxy("callgrind", directory, upstream)
     out = f"{directory}/callgrind.out"
-    start_weir(proxy, policies, extra=["--single-process"],
+    start_weir(proxy, chain, extra=["--single-process"],
                prefix=[tool("valgrind"), "--tool=callgrind", "--instr-atstart=no",
                        f"--callgrind-out-file={out}", "--quiet"])
     pid = proxy.process.pid
 
-    def ask(count):
+    def request(number):
+        secret = "apikey: benchkey" if kind is None else "Authorization: Bearer " + \
+            tokens.tokens[number if kind == "fresh" else 0]
+        return ("GET /orders/42?full=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n" + secret +
+                "\r\nAccept: application/json\r\nUser-Agent: bench/1.0 (load)\r\n\r\n").encode()
+
+    def ask(count, first=0):
         with socket.create_connection(("127.0.0.1", proxy.port)) as conn:
-            request = (b"GET /orders/42?full=1 HTTP/1.1\r\nHost: 127.0.0.1\r\napikey: benchkey\r\n"
-                       b"Accept: application/json\r\nUser-Agent: bench/1.0 (load)\r\n\r\n")
-            for _ in range(count):
-                conn.sendall(request)
+            for number in range(first, first + count):
+                conn.sendall(request(number))
                 data = b""
                 while not data.endswith(b"x" * 1024):
                     data += conn.recv(65536)
@@ -255,7 +343,7 @@ def instructions(directory, upstream, policies, requests=3000):
     ask(200)
     subprocess.run([tool("callgrind_control"), "-i", "on", str(pid)], check=True,
                    capture_output=True)
-    ask(requests)
+    ask(requests, first=200)
     subprocess.run([tool("callgrind_control"), "-i", "off", str(pid)], check=True,
                    capture_output=True)
     proxy.stop()
@@ -272,17 +360,22 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--instructions", action="store_true", help="count instructions only")
-    parser.add_argument("--policies", action="store_true", help="with --instructions: a chain")
+    parser.add_argument("--policies", action="store_true",
+                        help="with --instructions: the five policies, not weir plain")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as directory:
         upstream = upstream_server(directory)
+        tokens = Tokens(directory) if has_plugin("jwt") else None
+        rows = chains()
+        if options.instructions:
+            rows = [row for row in rows if row[3] is None]
+            rows = rows[-1:] if options.policies else rows[:1]
         try:
             if not options.instructions:
-                compare(directory, upstream.port, options.rounds, options.seconds)
-            for policies in ([options.policies] if options.instructions else [False, True]):
-                count = instructions(directory, upstream.port, policies)
-                print(f"instructions of an exchange, {'4 policies' if policies else 'plain'}: "
-                      f"{count:.0f}")
+                compare(directory, upstream.port, options.rounds, options.seconds, tokens)
+            for name, chain, _, kind in rows:
+                count = instructions(directory, upstream.port, chain, kind, tokens)
+                print(f"instructions of an exchange, {name}: {count:.0f}", flush=True)
         finally:
             upstream.stop()
 

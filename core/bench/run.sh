@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # weir beside nginx and haproxy from Debian, one worker each, on the same upstream and the same load.
-#   run.sh [--rounds N] [--seconds N] [--instructions]
+#   run.sh [--rounds N] [--seconds N] [--instructions [--policies]]
 set -euo pipefail
 cd "$(dirname "$0")"
 missing=()

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/zero.h"
+
 /* ---- how long each state may wait; 0: somebody else has the deadline */
 
 static uint32_t bounded_ms(int64_t ms)
@@ -153,7 +155,7 @@ void exchange_pump(struct exchange *x)
 static void deadline_passed(struct deadline *deadline)
 {
     struct exchange *x = CONTAINER_OF(deadline, struct exchange, deadline);
-    log_debug("deadline passed in state '%s'", rows[x->state].name);
+    request_log(&x->request, LOG_DEBUG, "deadline passed in state '%s'", rows[x->state].name);
     go_with(x, rows[x->state].late(x));
 }
 
@@ -269,7 +271,7 @@ static void clear(struct exchange *x)
     x->up.blocked = x->up.paused = x->down.blocked = x->down.paused = false;
     x->match.matched_path = SPAN_NONE;
     x->match.capture_count = 0;
-    memset(&x->pick, 0, sizeof(x->pick));
+    zero_bytes(&x->pick, sizeof(x->pick));
 }
 
 static void begin(struct exchange *x)

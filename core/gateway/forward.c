@@ -63,6 +63,17 @@ static void switch_on(struct forward_settings *out, struct span name)
                 *rows[i].targets[j] = true;
 }
 
+/* The fields of a response that weir writes itself, whatever the target or a policy said. Via
+ * depends on the exchange: write_response(). */
+static void mark_own(struct forward_settings *out)
+{
+    out->own_response[HTTP_HEADER_CONTENT_LENGTH] = true;
+    out->own_response[HTTP_HEADER_X_KONG_REQUEST_ID] = out->request_id;
+    out->own_response[HTTP_HEADER_X_KONG_PROXY_LATENCY] = out->proxy_latency;
+    out->own_response[HTTP_HEADER_X_KONG_UPSTREAM_LATENCY] = out->upstream_latency;
+    out->own_response[HTTP_HEADER_X_KONG_UPSTREAM_STATUS] = out->upstream_status;
+}
+
 enum weir_err forward_compile(struct arena *arena, const struct settings *settings,
                               struct forward_settings **out, char *why, size_t why_size)
 {
@@ -72,6 +83,7 @@ enum weir_err forward_compile(struct arena *arena, const struct settings *settin
     TRY(compile_trusted(arena, settings, made, why, why_size));
     for (size_t i = 0; i < settings->headers.count; i++)
         switch_on(made, settings->headers.items[i]);
+    mark_own(made);
     for (size_t i = 0; i < settings->headers_upstream.count; i++)
         if (span_equal_nocase(settings->headers_upstream.items[i], SPAN("x-kong-request-id")))
             made->request_id_upstream = true;
@@ -352,27 +364,6 @@ static bool wants_charset(struct span type)
     return false;
 }
 
-static bool is_own_response(const struct exchange *x, uint16_t id)
-{
-    const struct forward_settings *settings = x->generation->forward;
-    switch (id) {
-    case HTTP_HEADER_CONTENT_LENGTH:
-        return true;
-    case HTTP_HEADER_VIA:
-        return settings->via && x->request.from_target;
-    case HTTP_HEADER_X_KONG_REQUEST_ID:
-        return settings->request_id;
-    case HTTP_HEADER_X_KONG_PROXY_LATENCY:
-        return settings->proxy_latency;
-    case HTTP_HEADER_X_KONG_UPSTREAM_LATENCY:
-        return settings->upstream_latency;
-    case HTTP_HEADER_X_KONG_UPSTREAM_STATUS:
-        return settings->upstream_status;
-    default:
-        return false;
-    }
-}
-
 static void write_field(struct http_writer *w, const struct exchange *x,
                         const struct http_header *field)
 {
@@ -393,6 +384,12 @@ static bool has_length(const struct exchange *x)
 {
     const struct weir_request *request = &x->request;
     if (x->until_close)
+        return false;
+    /* Policies would have changed a body of that length. */
+    if (x->response_framing.kind == HTTP_BODY_NONE &&
+        request->head.method_id == HTTP_METHOD_HEAD &&
+        (request_body_need(request, TO_CLIENT) == WEIR_BODY_STREAM ||
+         request_body_need(request, TO_CLIENT) == WEIR_BODY_BUFFER))
         return false;
     if (!request->from_target)
         return request->response.status != 204 && request->response.status != 304;
@@ -461,6 +458,7 @@ static void write_response(struct http_writer *w, struct exchange *x)
     const struct weir_request *request = &x->request;
     const struct forward_settings *settings = x->generation->forward;
     const struct http_headers *headers = &request->response.headers;
+    bool own_via = settings->via && request->from_target;
     if (request->from_target && request->response.reason.size > 0)
         http_write_status_reason(w, request->response.status, request->response.reason);
     else
@@ -469,7 +467,8 @@ static void write_response(struct http_writer *w, struct exchange *x)
         http_write_header(w, SPAN("Date"), gateway_date(x->gateway));
     for (unsigned i = 0; i < headers->count; i++) {
         const struct http_header *field = &headers->items[i];
-        if ((field->flags & HTTP_HEADER_HOP) == 0 && !is_own_response(x, field->id))
+        if ((field->flags & HTTP_HEADER_HOP) == 0 && !settings->own_response[field->id] &&
+            (field->id != HTTP_HEADER_VIA || !own_via))
             write_field(w, x, field);
     }
     write_response_framing(w, x);

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "config/settings.h"
+#include "http/headers.h"
 #include "net/address.h"
 
 struct exchange;
@@ -29,6 +30,7 @@ struct forward_settings {
         request_id;
     bool request_id_upstream; /* `headers_upstream` */
     bool debug_header;
+    bool own_response[HTTP_HEADER_COUNT]; /* fields of a response that the above replace */
     struct span error_default_type;
 };
 

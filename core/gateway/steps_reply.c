@@ -59,11 +59,12 @@ static void start_response(struct exchange *x)
     if (span_is_set(request->reply.content_type) &&
         http_headers_set(&response->headers, HTTP_HEADER_CONTENT_TYPE, SPAN("Content-Type"),
                          request->reply.content_type) != WEIR_OK)
-        log_warn("no room for the type of our own answer");
+        request_log(request, LOG_WARN, "no room for the type of our own answer");
     if (!request->has_response) {
         request->has_response = true;
         if (request_response_started(request) != WEIR_OK)
-            log_warn("a policy's response fields were left out: there are too many");
+            request_log(request, LOG_WARN,
+                        "a policy's response fields were left out: there are too many");
     }
 }
 

@@ -44,7 +44,7 @@ static struct http_limits limits_of(const struct settings *settings)
 
 static enum step refuse(struct exchange *x, enum weir_err err, const char *reason)
 {
-    log_info("request refused: %s", reason);
+    request_log(&x->request, LOG_INFO, "request refused: %s", reason);
     x->gateway->slot->protocol_errors++;
     x->close_client = true;
     x->up.at = x->up.size = x->in_size; /* nothing behind it can be told apart */

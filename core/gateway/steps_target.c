@@ -294,7 +294,7 @@ static enum step frame_response(struct exchange *x)
                             : http_frame_response(&request->response, head_only, false,
                                                   &x->response_framing, &reason);
     if (err != WEIR_OK) {
-        log_info("answer refused: %s", reason);
+        request_log(&x->request, LOG_INFO, "answer refused: %s", reason);
         exchange_drop_target(x);
         return step_fail(x, WEIR_ERR_TARGET_BAD, true);
     }
@@ -321,7 +321,7 @@ static enum weir_err parse_response(struct exchange *x)
             return WEIR_ERR_AGAIN;
         }
         if (result == HTTP_REFUSED) {
-            log_info("answer refused: %s", reason);
+            request_log(&x->request, LOG_INFO, "answer refused: %s", reason);
             return err;
         }
         x->out_head = (uint32_t)head_size;
@@ -370,7 +370,8 @@ enum step step_response_headers(struct exchange *x)
     if (!request->has_response) {
         request->has_response = request->from_target = true;
         if (request_response_started(request) != WEIR_OK)
-            log_warn("a policy's response fields were left out: there are too many");
+            request_log(request, LOG_WARN,
+                        "a policy's response fields were left out: there are too many");
     }
     return step_phase(x, PHASE_RESPONSE_HEADERS);
 }

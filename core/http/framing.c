@@ -68,6 +68,10 @@ static unsigned size_facts(const struct http_headers *h, uint64_t *out_length)
         if (h->items[i].id != HTTP_HEADER_CONTENT_LENGTH)
             continue;
         struct span rest = h->items[i].value, item;
+        if ((facts & SIZED) == 0 && read_size(rest, out_length)) { /* as good as always */
+            facts |= SIZED;
+            continue;
+        }
         if (rest.size == 0)
             facts |= SIZE_BAD;
         while (span_split(&rest, ',', &item)) {
@@ -114,6 +118,11 @@ static enum weir_err decide(unsigned facts, struct http_framing *framing, const 
 
 bool http_list_next(struct span *rest, struct span *out_item)
 {
+    if (rest->size > 0 && span_find(*rest, ',') == rest->size) { /* the last, mostly the only one */
+        *out_item = span_trim(*rest);
+        *rest = span_from(*rest, rest->size);
+        return out_item->size > 0;
+    }
     while (rest->size > 0) {
         size_t end = 0;
         bool quoted = false;

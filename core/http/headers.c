@@ -1,6 +1,8 @@
 #include "http/headers.h"
 
+#include "base/zero.h"
 #include "http/framing.h"
+#include "http/names.h"
 #include "http/scan.h"
 
 /* clang-format off */
@@ -21,7 +23,7 @@ void http_headers_init(struct http_headers *h, struct http_header *items, uint16
 void http_headers_clear(struct http_headers *h)
 {
     h->count = 0;
-    memset(h->first, 0, sizeof(h->first));
+    zero_bytes(h->first, sizeof(h->first));
 }
 
 bool http_name_is_valid(struct span name)
@@ -29,10 +31,15 @@ bool http_name_is_valid(struct span name)
     return name.size > 0 && scan_token(name.data, name.data + name.size) == name.data + name.size;
 }
 
-bool http_value_is_valid(struct span value)
+static inline bool is_value(struct span value)
 {
     return value.size == 0 ||
            scan_value(value.data, value.data + value.size) == value.data + value.size;
+}
+
+bool http_value_is_valid(struct span value)
+{
+    return is_value(value);
 }
 
 /* A name a caller asks for: by id when well known, else by its bytes. */
@@ -43,15 +50,16 @@ static struct http_name wanted_of(enum http_header_id id, struct span name)
     return (struct http_name){id, span_is_set(name) ? name : http_header_name(id)};
 }
 
-static bool is_wanted(const struct http_header *item, const struct http_name *wanted)
+static inline bool is_wanted(const struct http_header *item, const struct http_name *wanted)
 {
-    return wanted->id != HTTP_HEADER_UNKNOWN
-               ? item->id == wanted->id
-               : item->id == HTTP_HEADER_UNKNOWN && span_equal_nocase(item->name, wanted->text);
+    return item->id == wanted->id &&
+           (item->id != HTTP_HEADER_UNKNOWN ||
+            (item->name.size == wanted->text.size && span_equal_nocase(item->name, wanted->text)));
 }
 
 /* Index of the first wanted field at or after `from`, or count. */
-static size_t find_from(const struct http_headers *h, const struct http_name *wanted, size_t from)
+static inline size_t find_from(const struct http_headers *h, const struct http_name *wanted,
+                               size_t from)
 {
     if (wanted->id != HTTP_HEADER_UNKNOWN) {
         size_t first = h->first[wanted->id];
@@ -84,13 +92,13 @@ size_t http_headers_count(const struct http_headers *h, enum http_header_id id, 
     return count;
 }
 
-static enum weir_err append(struct http_headers *h, const struct http_name *wanted,
-                            struct span value)
+static inline enum weir_err append(struct http_headers *h, const struct http_name *wanted,
+                                   struct span value)
 {
     if (h->count >= h->capacity)
         return WEIR_ERR_LIMIT;
     h->items[h->count++] = (struct http_header){wanted->text, value, (uint16_t)wanted->id,
-                                                http_header_flags(wanted->id)};
+                                                known_names[wanted->id].flags};
     if (wanted->id != HTTP_HEADER_UNKNOWN && h->first[wanted->id] == 0)
         h->first[wanted->id] = h->count;
     return WEIR_OK;
@@ -106,7 +114,7 @@ static bool is_name_valid(const struct http_name *wanted, struct span given)
 enum weir_err http_headers_add_name(struct http_headers *h, struct http_name name,
                                     struct span value)
 {
-    return http_value_is_valid(value) ? append(h, &name, value) : WEIR_ERR_INVALID;
+    return is_value(value) ? append(h, &name, value) : WEIR_ERR_INVALID;
 }
 
 enum weir_err http_headers_add(struct http_headers *h, enum http_header_id id, struct span name,
@@ -120,6 +128,8 @@ enum weir_err http_headers_add(struct http_headers *h, enum http_header_id id, s
 /* Drop the wanted fields from `from` on in one pass; returns how many went. */
 static size_t remove_from(struct http_headers *h, const struct http_name *wanted, size_t from)
 {
+    if (wanted->id != HTTP_HEADER_UNKNOWN && h->first[wanted->id] == 0)
+        return 0;
     size_t kept = find_from(h, wanted, from);
     if (kept >= h->count)
         return 0;
@@ -133,7 +143,7 @@ static size_t remove_from(struct http_headers *h, const struct http_name *wanted
 
 static void index_again(struct http_headers *h)
 {
-    memset(h->first, 0, sizeof(h->first));
+    zero_bytes(h->first, sizeof(h->first));
     for (uint16_t at = h->count; at > 0; at--)
         h->first[h->items[at - 1].id] = at;
     h->first[HTTP_HEADER_UNKNOWN] = 0;
@@ -142,7 +152,7 @@ static void index_again(struct http_headers *h)
 enum weir_err http_headers_set_name(struct http_headers *h, struct http_name name,
                                     struct span value)
 {
-    if (!http_value_is_valid(value))
+    if (!is_value(value))
         return WEIR_ERR_INVALID;
     size_t at = find_from(h, &name, 0);
     if (at >= h->count)
@@ -182,6 +192,8 @@ void http_headers_remove_at(struct http_headers *h, size_t index)
 
 static void mark(struct http_headers *h, struct span option)
 {
+    if (span_equal_nocase(option, SPAN("keep-alive"))) /* the most common; never forwarded anyway */
+        return;
     struct http_name named = wanted_of(HTTP_HEADER_UNKNOWN, option);
     if ((http_header_flags(named.id) & HTTP_HEADER_KEPT) != 0)
         return;

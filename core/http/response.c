@@ -10,9 +10,21 @@ static enum http_result refuse(struct parse *p, const char *reason)
     return parse_refuse(p, WEIR_ERR_TARGET_BAD, reason);
 }
 
+static inline bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* "HTTP/1.1 ddd", which nearly all targets send: no need to go by the pattern. */
+static inline bool is_usual(const struct parse *p)
+{
+    return p->end - p->at >= STATUS_SIZE && memcmp(p->at, "HTTP/1.1", 8) == 0 && p->at[8] == ' ' &&
+           is_digit(p->at[9]) && is_digit(p->at[10]) && is_digit(p->at[11]);
+}
+
 static enum http_result parse_status_line(struct parse *p, struct http_response_head *out)
 {
-    enum http_result shape = parse_shape(p, "HTTP/d.d ddd");
+    enum http_result shape = LIKELY(is_usual(p)) ? HTTP_COMPLETE : parse_shape(p, "HTTP/d.d ddd");
     if (shape == HTTP_INCOMPLETE)
         return shape;
     if (shape == HTTP_REFUSED)

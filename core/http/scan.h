@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/check.h"
 
@@ -44,6 +45,18 @@ static inline const char *scan_token_scalar(const char *at, const char *end)
 static inline const char *scan_value_scalar(const char *at, const char *end)
 {
     while (at < end && !scan_ends_value(*at))
+        at++;
+    return at;
+}
+/* What nearly all tokens are made of: letters, digits and '-'. */
+static inline bool scan_is_plain(char byte)
+{
+    char lower = (char)(byte | 0x20);
+    return (lower >= 'a' && lower <= 'z') || (byte >= '0' && byte <= '9') || byte == '-';
+}
+static inline const char *scan_plain_scalar(const char *at, const char *end)
+{
+    while (at < end && scan_is_plain(*at))
         at++;
     return at;
 }
@@ -97,7 +110,7 @@ static inline unsigned scan_mask(__m128i hits)
 {
     return (unsigned)_mm_movemask_epi8(hits);
 }
-static inline __m128i scan_not_plain(__m128i bytes)
+static inline __m128i scan_plain_hits(__m128i bytes)
 {
     __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
     __m128i letters = scan_at_most(_mm_sub_epi8(lower, _mm_set1_epi8('a')), 25);
@@ -121,7 +134,7 @@ static inline __m128i scan_query_hits(__m128i bytes)
 }
 static inline __m128i scan_host_hits(__m128i bytes)
 {
-    return _mm_andnot_si128(scan_equal(bytes, '.'), scan_not_plain(bytes));
+    return _mm_andnot_si128(scan_equal(bytes, '.'), scan_plain_hits(bytes));
 }
 static inline __m128i scan_path_hits(__m128i bytes)
 {
@@ -141,7 +154,7 @@ static inline const char *scan_token_to(const char *at, const char *last, const 
 {
 #ifdef __SSE2__
     for (; at <= last; at += SCAN_STEP) {
-        unsigned hits = scan_mask(scan_not_plain(scan_load(at)));
+        unsigned hits = scan_mask(scan_plain_hits(scan_load(at)));
         if (hits != 0) {
             at += __builtin_ctz(hits);
             return LIKELY(*at == ':') ? at : scan_token_scalar(at, end);
@@ -152,22 +165,41 @@ static inline const char *scan_token_to(const char *at, const char *last, const 
     return scan_token_scalar(at, end);
 }
 
-static inline const char *scan_token(const char *at, const char *end)
+#ifdef __SSE2__
+/* Fewer bytes than a step: their two halves side by side, which overlap in the middle, are one. */
+static inline __m128i scan_load_halves(const char *at, const char *end, unsigned half)
 {
-    return at == end ? end : scan_token_to(at, scan_last(at, end), end);
+    if (half == 8)
+        return _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)at),
+                                  _mm_loadl_epi64((const __m128i *)(const void *)(end - 8)));
+    int first, last;
+    memcpy(&first, at, sizeof(first));
+    memcpy(&last, end - sizeof(last), sizeof(last));
+    return _mm_unpacklo_epi32(_mm_cvtsi32_si128(first), _mm_cvtsi32_si128(last));
+}
+/* From a hit in such a pair to the byte it is of, `end` without one. */
+static inline const char *scan_of_halves(unsigned hits, const char *at, const char *end,
+                                         unsigned half)
+{
+    unsigned all = (1U << half) - 1;
+    hits = (hits & all) | (hits >> half & all) << ((unsigned)(end - at) - half);
+    return hits == 0 ? end : at + __builtin_ctz(hits);
 }
 
-#ifdef __SSE2__
-#define SCAN_DEFINE(what)                                                  \
-    static inline const char *scan_##what(const char *at, const char *end) \
-    {                                                                      \
-        while (end - at >= SCAN_STEP) {                                    \
-            unsigned hits = scan_mask(scan_##what##_hits(scan_load(at)));  \
-            if (hits != 0)                                                 \
-                return at + __builtin_ctz(hits);                           \
-            at += SCAN_STEP;                                               \
-        }                                                                  \
-        return scan_##what##_scalar(at, end);                              \
+#define SCAN_DEFINE(what)                                                               \
+    static inline const char *scan_##what(const char *at, const char *end)              \
+    {                                                                                   \
+        while (end - at >= SCAN_STEP) {                                                 \
+            unsigned hits = scan_mask(scan_##what##_hits(scan_load(at)));               \
+            if (hits != 0)                                                              \
+                return at + __builtin_ctz(hits);                                        \
+            at += SCAN_STEP;                                                            \
+        }                                                                               \
+        if (end - at < 4)                                                               \
+            return scan_##what##_scalar(at, end);                                       \
+        unsigned half = end - at >= 8 ? 8 : 4;                                          \
+        unsigned rest = scan_mask(scan_##what##_hits(scan_load_halves(at, end, half))); \
+        return scan_of_halves(rest, at, end, half);                                     \
     }
 #else
 #define SCAN_DEFINE(what)                                                  \
@@ -180,6 +212,13 @@ SCAN_DEFINE(value)
 SCAN_DEFINE(path)
 SCAN_DEFINE(query)
 SCAN_DEFINE(host)
+SCAN_DEFINE(plain)
+
+/* A short token is mostly plain: one step. */
+static inline const char *scan_token(const char *at, const char *end)
+{
+    return scan_token_scalar(scan_plain(at, end), end);
+}
 
 /* scan_value() when the 16 bytes before `at` may be read: the last bytes are then one step too. A
  * tab stops the steps as well, which saves two operations in each; the plain loop goes on behind

@@ -67,7 +67,10 @@ void http_write_status_line(struct http_writer *w, unsigned status)
 
 void http_write_status_reason(struct http_writer *w, unsigned status, struct span reason)
 {
-    write_line(w, status, http_value_is_valid(reason) ? reason : SPAN(""));
+    if (LIKELY(span_equal(reason, http_reason(status)))) /* the whole line is ready */
+        http_write_status_line(w, status);
+    else
+        write_line(w, status, http_value_is_valid(reason) ? reason : SPAN(""));
 }
 
 static void two_digits(char *at, unsigned value)

@@ -13,14 +13,21 @@ enum { EARLY_FIELDS = 16, EARLY_FIELDS_MAX = 256 };
 
 #define PHASES_BODY (PHASE_BIT(PHASE_REQUEST_BODY) | PHASE_BIT(PHASE_RESPONSE_BODY))
 
+/* clang-format off */
+static const struct http_name bare_names[HTTP_HEADER_COUNT] = {
+#define X(id, name, flags) [HTTP_HEADER_##id] = {HTTP_HEADER_##id, {name, sizeof(name) - 1}},
+    HTTP_HEADER_TABLE(X)
+#undef X
+};
+/* clang-format on */
+
 /* Interned names keep the spelling of the plugin that asked; a bare well-known id has the table's.
- */
-static bool name_of(const struct weir_request *request, weir_header_id id, struct http_name *out)
+ * NULL: no name has that id. */
+static inline const struct http_name *name_of(const struct weir_request *request, weir_header_id id)
 {
-    if (id >= HTTP_HEADER_COUNT)
-        return host_header_name(request->host, id, out);
-    *out = (struct http_name){(enum http_header_id)id, http_header_name((enum http_header_id)id)};
-    return id != HTTP_HEADER_UNKNOWN;
+    if (LIKELY(id >= HTTP_HEADER_COUNT))
+        return host_header_name(request->host, id);
+    return id == HTTP_HEADER_UNKNOWN ? NULL : &bare_names[id];
 }
 
 static bool is_framing(enum http_header_id id)
@@ -40,12 +47,12 @@ static struct http_headers *readable(struct weir_request *request, uint32_t side
 }
 
 /* Is the head of that side not on its way yet? */
-static bool may_edit(struct weir_request *request, uint32_t side)
+static inline bool may_edit(struct weir_request *request, uint32_t side)
 {
     const struct walk *walk = request_running(request);
     if (walk == NULL || walk->phase == PHASE_LOG)
         return false;
-    enum direction direction = phase_direction(walk->phase);
+    enum direction direction = walk == &request->walks[TO_TARGET] ? TO_TARGET : TO_CLIENT;
     if ((PHASE_BIT(walk->phase) & PHASES_BODY) != 0 && body_need(walk) != WEIR_BODY_BUFFER)
         return false;
     if (side == WEIR_SIDE_REQUEST)
@@ -108,16 +115,16 @@ static struct span find_interned(const struct http_headers *headers, struct span
 weir_str call_header_get(weir_request *request, uint32_t side, weir_header_id id, size_t nth)
 {
     const struct http_headers *headers = readable(request, side);
-    struct http_name field;
-    if (headers == NULL || !name_of(request, id, &field))
+    const struct http_name *field = name_of(request, id);
+    if (headers == NULL || field == NULL)
         return (weir_str){NULL, 0};
-    if (field.id == HTTP_HEADER_UNKNOWN)
-        return str_of(find_interned(headers, field.text, nth));
-    size_t at = headers->first[field.id];
+    if (field->id == HTTP_HEADER_UNKNOWN)
+        return str_of(find_interned(headers, field->text, nth));
+    size_t at = headers->first[field->id];
     if (at == 0)
         return (weir_str){NULL, 0};
     for (at--; at < headers->count; at++)
-        if (headers->items[at].id == field.id && nth-- == 0)
+        if (headers->items[at].id == field->id && nth-- == 0)
             return str_of(headers->items[at].value);
     return (weir_str){NULL, 0};
 }
@@ -136,29 +143,41 @@ void call_header_each(weir_request *request, uint32_t side, weir_header_visit *v
 
 enum edit { EDIT_SET, EDIT_ADD };
 
+/* Values end with their exchange and need no terminating byte: cheaper than arena_copy(). */
+static inline struct span keep_value(struct weir_request *request, weir_str value)
+{
+    if (value.size == 0)
+        return SPAN("");
+    char *copy = value.data == NULL ? NULL : arena_bytes(request->arena, value.size);
+    if (copy == NULL)
+        return SPAN_NONE;
+    memcpy(copy, value.data, value.size);
+    return span_of(copy, value.size);
+}
+
 static weir_status edit(struct weir_request *request, uint32_t side, weir_header_id id,
                         weir_str value, enum edit how)
 {
-    struct http_name field;
     if (!may_edit(request, side))
         return WEIR_PHASE;
-    if (!name_of(request, id, &field) || is_framing(field.id))
+    const struct http_name *field = name_of(request, id);
+    if (field == NULL || is_framing(field->id))
         return WEIR_INVALID;
     /* What the target is told of the host is not the client's field: it depends on the service. */
-    if (field.id == HTTP_HEADER_HOST && side == WEIR_SIDE_REQUEST)
+    if (field->id == HTTP_HEADER_HOST && side == WEIR_SIDE_REQUEST)
         return how == EDIT_SET ? call_host_set(request, value) : WEIR_INVALID;
-    struct span copy = value.size == 0 ? SPAN("") : arena_copy(request->arena, span_of_str(value));
+    struct span copy = keep_value(request, value);
     if (!span_is_set(copy))
         return WEIR_NO_MEMORY;
-    struct http_headers *headers;
+    struct http_headers *headers = NULL;
     enum weir_err err = editable(request, side, &headers);
     if (err != WEIR_OK)
         return status_of(err);
     if (how == EDIT_ADD)
-        return status_of(http_headers_add_name(headers, field, copy));
-    err = http_headers_set_name(headers, field, copy);
-    if (err == WEIR_OK && field.id != HTTP_HEADER_UNKNOWN)
-        headers->items[headers->first[field.id] - 1].flags &= (uint16_t)~FIELD_REPLACED;
+        return status_of(http_headers_add_name(headers, *field, copy));
+    err = http_headers_set_name(headers, *field, copy);
+    if (err == WEIR_OK && field->id != HTTP_HEADER_UNKNOWN)
+        headers->items[headers->first[field->id] - 1].flags &= (uint16_t)~FIELD_REPLACED;
     return status_of(err);
 }
 
@@ -174,14 +193,14 @@ weir_status call_header_add(weir_request *request, uint32_t side, weir_header_id
 
 weir_status call_header_remove(weir_request *request, uint32_t side, weir_header_id id)
 {
-    struct http_name field;
     if (!may_edit(request, side))
         return WEIR_PHASE;
-    if (!name_of(request, id, &field) || is_framing(field.id) ||
-        (field.id == HTTP_HEADER_HOST && side == WEIR_SIDE_REQUEST))
+    const struct http_name *field = name_of(request, id);
+    if (field == NULL || is_framing(field->id) ||
+        (field->id == HTTP_HEADER_HOST && side == WEIR_SIDE_REQUEST))
         return WEIR_INVALID;
     struct http_headers *headers = readable(request, side);
-    if (headers == NULL || http_headers_remove(headers, field.id, field.text) == 0)
+    if (headers == NULL || http_headers_remove(headers, field->id, field->text) == 0)
         return WEIR_NOT_FOUND;
     return WEIR_SUCCESS;
 }

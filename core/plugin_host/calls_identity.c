@@ -24,7 +24,8 @@ static enum weir_err tell(struct http_headers *headers, struct http_name field, 
 {
     if (span_is_set(value))
         return http_headers_set_name(headers, field, value);
-    (void)http_headers_remove(headers, field.id, field.text);
+    if (http_headers_first(headers, field.id) != NULL)
+        (void)http_headers_remove(headers, field.id, field.text);
     return WEIR_OK;
 }
 

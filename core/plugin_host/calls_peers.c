@@ -82,23 +82,17 @@ void policy_peers_end(struct built_policy *policy)
         end(CONTAINER_OF(policy->peers.next, struct peer, link));
 }
 
-static struct worker_slot *blame_of(const struct peer *peer)
-{
-    return peer->policy->run.policies->host->blame;
-}
-
-/* Around every call into the plugin: who is to blame if it does not come back. */
+/* Around every call into the plugin. */
 static void *enter(struct peer *peer)
 {
-    blame_of(peer)->phase = PHASE_COUNT; /* none of an exchange */
-    blame_of(peer)->policy_plus_one = peer->policy->run.index + 1;
+    blame_policy(peer->policy);
     peer->running = true;
     return peer->policy->run.policy->self;
 }
 
 static void leave(struct peer *peer)
 {
-    blame_of(peer)->policy_plus_one = 0;
+    blame_nobody(peer->policy);
     peer->running = false;
     if (!list_is_linked(&peer->link))
         free(peer);

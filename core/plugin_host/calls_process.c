@@ -14,14 +14,6 @@
 
 /* ---- log */
 
-static struct span route_name(const weir_request *request)
-{
-    const struct route *route = request->route;
-    if (route == NULL)
-        return SPAN_NONE;
-    return span_is_set(route->name) ? route->name : route->id;
-}
-
 /* Made before anybody asks whether the level is shown: a watcher sees every line. */
 void call_log(const weir_host *host, weir_request *request, uint32_t level, const char *format, ...)
 {
@@ -34,16 +26,12 @@ void call_log(const weir_host *host, weir_request *request, uint32_t level, cons
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    if (request == NULL) {
+    char tag[REQUEST_TAG];
+    if (request == NULL)
         (void)snprintf(line, sizeof(line), "plugin %s: %s", table_of(host)->name, text);
-    } else {
-        struct span route = span_first(route_name(request), 256);
-        (void)snprintf(line, sizeof(line), "plugin %s: %s (request %.*s%s%.*s%s%.*s)",
-                       table_of(host)->name, text, (int)sizeof(request->id), request->id,
-                       span_is_empty(request->correlation) ? "" : ", correlation ",
-                       SPAN_ARG(request->correlation), span_is_empty(route) ? "" : ", route ",
-                       SPAN_ARG(route));
-    }
+    else
+        (void)snprintf(line, sizeof(line), "plugin %s: %s (%s)", table_of(host)->name, text,
+                       request_tag(request, tag, sizeof(tag)));
     log_line(shown, "%s", line);
     if (process->log_line != NULL)
         process->log_line(process->log_user, level, span_text(line));
@@ -98,8 +86,8 @@ weir_header_id call_header_intern(const weir_host *host, weir_str name)
 
 struct span plugin_host_header_name(const struct plugin_host *host, weir_header_id id)
 {
-    struct http_name name;
-    return host_header_name(host, id, &name) ? name.text : SPAN_NONE;
+    const struct http_name *name = host_header_name(host, id);
+    return name == NULL ? SPAN_NONE : name->text;
 }
 
 /* ---- clock and chance */

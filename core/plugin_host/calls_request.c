@@ -162,14 +162,30 @@ weir_str call_capture(weir_request *request, weir_str name)
     return (weir_str){NULL, 0};
 }
 
+/* Bytes from 0x20 to 0x7e alone, eight at a time: what is added sets the top bit of 0x7f, what is
+ * subtracted that of all below 0x20. A borrow comes only out of a byte that is found itself. */
+static bool is_printable(struct span s)
+{
+    const uint64_t each = 0x0101010101010101ULL, top = each << 7;
+    uint64_t word;
+    for (; s.size >= sizeof(word); s = span_from(s, sizeof(word))) {
+        memcpy(&word, s.data, sizeof(word));
+        if (((word | (word + each) | (word - each * 0x20)) & top) != 0)
+            return false;
+    }
+    for (size_t i = 0; i < s.size; i++)
+        if (s.data[i] < 0x20 || s.data[i] > 0x7e)
+            return false;
+    return true;
+}
+
 weir_status call_correlate(weir_request *request, weir_str id, uint32_t flags)
 {
     enum { CORRELATION_MAX = 256 };
     if (id.size == 0 || id.size > CORRELATION_MAX)
         return WEIR_INVALID;
-    for (size_t i = 0; i < id.size; i++)
-        if (id.data[i] < 0x20 || id.data[i] > 0x7e)
-            return WEIR_INVALID;
+    if (!is_printable(span_of_str(id)))
+        return WEIR_INVALID;
     struct span copy = arena_copy(request->arena, span_of_str(id));
     if (!span_is_set(copy))
         return WEIR_NO_MEMORY;

@@ -7,6 +7,7 @@
 
 struct handle {
     struct list link; /* on the policy's list; off it: ended */
+    const struct built_policy *policy;
     const struct host_services *services;
     void *service; /* what the process lent: its timer or watch */
     void *self;
@@ -51,6 +52,7 @@ void policy_handles_end(struct built_policy *policy)
 static void begin(struct handle *handle, const void *self, void *user)
 {
     struct built_policy *policy = built_of(policy_of_self(self));
+    handle->policy = policy;
     handle->services = host_services(policy->run.policies->host);
     handle->self = policy->run.policy->self;
     handle->user = user;
@@ -68,7 +70,9 @@ static void fire(void *arg)
         handle->service = NULL;
         list_remove(&handle->link);
     }
+    blame_policy(handle->policy);
     timer->hook(handle->self, handle->user);
+    blame_nobody(handle->policy);
     handle->running = false;
     if (!list_is_linked(&handle->link))
         free(timer);
@@ -106,7 +110,9 @@ static void ready(void *arg, uint32_t events)
 {
     weir_io *io = arg;
     io->handle.running = true;
+    blame_policy(io->handle.policy);
     io->hook(io->handle.self, io->handle.user, io->fd, events);
+    blame_nobody(io->handle.policy);
     io->handle.running = false;
     if (!list_is_linked(&io->handle.link))
         free(io);

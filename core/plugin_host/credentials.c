@@ -88,6 +88,8 @@ const struct credential *policies_credential(const struct running_policy *policy
     if (group->credentials == NULL || kind >= group->plugin->credential_count ||
         group->credentials[kind] == NULL || !span_is_set(key))
         return NULL;
+    /* The probe compares hashes with a secret of this process, and bytes only where all 64 bits of
+     * two are equal: its time says nothing of the keys that are there. */
     const struct credential *credential = map_find(group->credentials[kind], key);
     if (credential == NULL || !span_equal_secret(credential->key, key))
         return NULL;

@@ -47,14 +47,13 @@ static inline struct parks *host_parks(const struct plugin_host *host)
 
 /* calls_process.c: id of an interned name, 0 when it is none or the table is full. */
 weir_header_id host_intern(struct plugin_host *host, struct span name);
-/* False: `id` is none of an interned name. */
-static inline bool host_header_name(const struct plugin_host *host, weir_header_id id,
-                                    struct http_name *out)
+/* NULL: `id` is none of an interned name. */
+static inline const struct http_name *host_header_name(const struct plugin_host *host,
+                                                       weir_header_id id)
 {
-    if (id < HTTP_HEADER_COUNT || id - HTTP_HEADER_COUNT >= host->names.count)
-        return false;
-    *out = host->names.items[id - HTTP_HEADER_COUNT];
-    return true;
+    return id < HTTP_HEADER_COUNT || id - HTTP_HEADER_COUNT >= host->names.count
+               ? NULL
+               : &host->names.items[id - HTTP_HEADER_COUNT];
 }
 void host_names_free(struct plugin_host *host);
 /* calls_shared.c: closes what was opened for policies of this process. */

@@ -458,6 +458,8 @@ static void write_document(struct log_writer *writer, const struct weir_request 
     log_text(writer, SPAN("source"), request->from_target ? SPAN("upstream") : SPAN("kong"));
     log_text(writer, SPAN("workspace"), WORKSPACE_ID);
     log_text(writer, SPAN("workspace_name"), SPAN("default"));
+    if (span_is_set(request->correlation))
+        log_text(writer, SPAN("correlation_id"), request->correlation);
     log_object_end(writer);
 }
 

@@ -52,11 +52,46 @@ static size_t escape_size(struct span in, size_t at)
     return 6;
 }
 
+/* Does one of the eight bytes mean something in a string, or begin a longer character? The
+ * subtractions set the top bit of a byte that is below 0x20, '"' or '\\'; a borrow may do so to
+ * its neighbour, which then gets the closer look for nothing. */
+static bool has_special(uint64_t word)
+{
+    const uint64_t each = 0x0101010101010101ULL, top = each << 7;
+    return ((word | (word - each * 0x20) | ((word ^ each * '"') - each) |
+             ((word ^ each * '\\') - each)) &
+            top) != 0;
+}
+
+static bool is_special(char c)
+{
+    unsigned char byte = (unsigned char)c;
+    return byte < 0x20 || byte >= 0x80 || byte == '"' || byte == '\\';
+}
+
+/* The first special byte at or after `at`. */
+static size_t skip_plain(struct span in, size_t at)
+{
+    uint64_t word;
+    for (; in.size - at >= sizeof(word); at += sizeof(word)) {
+        memcpy(&word, in.data + at, sizeof(word));
+        if (has_special(word))
+            break;
+    }
+    while (at < in.size && !is_special(in.data[at]))
+        at++;
+    return at;
+}
+
 static bool scan_string(struct scan *scan)
 {
     if (peek(scan) != '"')
         return false;
-    size_t end = scan->at + 1;
+    size_t end = skip_plain(scan->in, scan->at + 1);
+    if (end < scan->in.size && scan->in.data[end] == '"') { /* most strings: all of it is plain */
+        take(scan, end + 1 - scan->at);
+        return true;
+    }
     while (end < scan->in.size && scan->in.data[end] != '"') {
         size_t size = scan->in.data[end] == '\\' ? escape_size(scan->in, end) : 1;
         if (size == 0 || (unsigned char)scan->in.data[end] < 0x20)

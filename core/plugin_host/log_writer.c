@@ -25,6 +25,8 @@ static size_t segment_size(struct span key)
 static size_t count_segments(struct span key)
 {
     size_t count = 0;
+    if (key.size > 0 && span_find(key, '.') == key.size)
+        return 1;
     for (;;) {
         size_t size = segment_size(key);
         if (size == 0)
@@ -288,7 +290,7 @@ enum weir_err log_document_edit(struct weir_request *request, struct span dotted
         if (value.size == 0)
             return WEIR_ERR_INVALID;
     }
-    struct log_edit *edit = arena_new(request->arena, struct log_edit);
+    struct log_edit *edit = arena_alloc(request->arena, sizeof(*edit));
     struct span key = arena_copy(request->arena, dotted_key);
     if (edit == NULL || !span_is_set(key))
         return WEIR_ERR_NO_MEMORY;

@@ -31,7 +31,7 @@ enum direction phase_direction(enum phase phase)
 
 /* ---- verdicts */
 
-static void drop_park(struct weir_request *request, struct walk *walk)
+static inline void drop_park(struct weir_request *request, struct walk *walk)
 {
     if (walk->park != NULL)
         parks_drop(host_parks(request->host), walk->park);
@@ -111,7 +111,7 @@ enum phase_result hook_settle(struct weir_request *request, struct walk *walk, w
 
 /* ---- walks */
 
-void walk_begin(struct weir_request *request, enum phase phase)
+static inline struct walk *begin(struct weir_request *request, enum phase phase)
 {
     struct walk *walk = &request->walks[rules[phase].direction];
     CHECK_THAT(!walk->running);
@@ -121,6 +121,12 @@ void walk_begin(struct weir_request *request, enum phase phase)
     walk->phase = (uint8_t)phase;
     walk->waiting = walk->answered = walk->replaced = false;
     walk->entry = NULL;
+    return walk;
+}
+
+void walk_begin(struct weir_request *request, enum phase phase)
+{
+    (void)begin(request, phase);
 }
 
 /* NEXT of a hook that asked for nothing: there is nothing to settle. */
@@ -167,8 +173,7 @@ enum phase_result phase_run(struct weir_request *request, enum phase phase)
         return PHASE_NEXT;
     if (request_make_contexts(request) != WEIR_OK)
         return PHASE_FAILED;
-    walk_begin(request, phase);
-    struct walk *walk = &request->walks[rules[phase].direction];
+    struct walk *walk = begin(request, phase);
     if (phase != PHASE_LOG)
         return run_from_here(request, walk);
     run_log(request, walk);

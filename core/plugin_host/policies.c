@@ -132,9 +132,10 @@ static enum weir_err make_groups(struct policies *policies)
     qsort(policies->groups, policies->group_count, sizeof(policies->groups[0]), compare_groups);
     size_t count = (size_t)policies->group_count + 1;
     policies->best = arena_array(arena, struct built_policy *, count);
-    policies->chosen = arena_array(arena, struct running_policy *, count);
+    /* Layers: all policies of one plugin may be chosen at once. */
+    policies->chosen = arena_array(arena, struct running_policy *, most);
     /* Kept and later members of different orders are never the same plugin. */
-    policies->merged = arena_array(arena, struct running_policy *, count);
+    policies->merged = arena_array(arena, struct running_policy *, most);
     if (policies->best == NULL || policies->chosen == NULL || policies->merged == NULL)
         return WEIR_ERR_NO_MEMORY;
     return index_groups(policies);

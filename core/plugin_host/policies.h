@@ -73,9 +73,22 @@ static inline struct policies *policies_of_self(const void *self)
     return policy_of_self(self)->policies;
 }
 
+/* Around every call into a plugin that is not about an exchange: who is to blame if it does not
+ * come back. */
+static inline void blame_policy(const struct built_policy *policy)
+{
+    struct worker_slot *blame = policy->run.policies->host->blame;
+    blame->phase = PHASE_COUNT; /* none of an exchange */
+    blame->policy_plus_one = policy->run.index + 1;
+}
+static inline void blame_nobody(const struct built_policy *policy)
+{
+    policy->run.policies->host->blame->policy_plus_one = 0;
+}
+
 /* scopes.c */
 WEIR_MUST_USE enum weir_err scopes_index(struct policies *policies);
-/* The policies that apply, in running order, at `out` (group_count of room); returns how many.
+/* The policies that apply, in running order, at `out` (room for all); returns how many.
  * `route` and `consumer` may be NULL. `problems` NULL: orderings that contradict each other are not
  * told. Policies only for streams are left out, see REQUEST_PROTOCOLS. */
 size_t scopes_choose(struct policies *policies, const struct route *route,

@@ -2,7 +2,11 @@
  * one block of the arena for each set of policies it passes through. Next: phases.c. */
 #include "plugin_host/request.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "base/clock.h"
+#include "base/zero.h"
 #include "plugin_host/host_internal.h"
 #include "plugin_host/parks.h"
 #include "plugin_host/phases.h"
@@ -15,16 +19,16 @@ static size_t round_up(size_t size)
 }
 
 /* Zero the members from `first` up to, not including, `after`. */
-#define ZERO_MEMBERS(request, first, after)                             \
-    memset((char *)(request) + offsetof(struct weir_request, first), 0, \
-           offsetof(struct weir_request, after) - offsetof(struct weir_request, first))
+#define ZERO_MEMBERS(request, first, after)                              \
+    zero_bytes((char *)(request) + offsetof(struct weir_request, first), \
+               offsetof(struct weir_request, after) - offsetof(struct weir_request, first))
 
 /* Header tables and attempt records are most of the struct, and whoever fills them writes them
  * whole: zeroing them would cost more than all the rest of a request without policies. */
 void request_begin(struct weir_request *request, struct plugin_host *host,
                    const struct request_ops *ops, struct arena *arena, struct policies *policies)
 {
-    memset(request, 0, offsetof(struct weir_request, head.headers));
+    zero_bytes(request, offsetof(struct weir_request, head.headers));
     request->host = host;
     request->ops = ops;
     request->arena = arena;
@@ -36,7 +40,7 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
     request->response.headers.count = request->response.headers.capacity = 0;
     ZERO_MEMBERS(request, has_response, attempts);
     size_t rest = offsetof(struct weir_request, attempt_count);
-    memset((char *)request + rest, 0, sizeof(*request) - rest);
+    zero_bytes((char *)request + rest, sizeof(*request) - rest);
 }
 
 static void *kept_context(const struct weir_request *request, const struct running_policy *policy)
@@ -120,6 +124,38 @@ void request_end(struct weir_request *request)
     body_free(request);
     request->set = NULL;
     request->contexts = NULL;
+}
+
+/* ---- the log */
+
+static struct span route_name(const struct weir_request *request)
+{
+    const struct route *route = request->route;
+    if (route == NULL)
+        return SPAN_NONE;
+    return span_first(span_is_set(route->name) ? route->name : route->id, 256);
+}
+
+const char *request_tag(const struct weir_request *request, char *out, size_t size)
+{
+    struct span id = request->id[0] == '\0' ? SPAN("-") : span_of(request->id, sizeof(request->id));
+    struct span correlation = request->correlation, route = route_name(request);
+    (void)snprintf(out, size, "request %.*s%s%.*s%s%.*s", SPAN_ARG(id),
+                   span_is_empty(correlation) ? "" : ", correlation ", SPAN_ARG(correlation),
+                   span_is_empty(route) ? "" : ", route ", SPAN_ARG(route));
+    return out;
+}
+
+void request_log(const struct weir_request *request, enum log_level level, const char *format, ...)
+{
+    if (!log_enabled(level))
+        return;
+    char text[2048], tag[REQUEST_TAG];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    log_line(level, "%s (%s)", text, request_tag(request, tag, sizeof(tag)));
 }
 
 /* ---- facts as numbers */

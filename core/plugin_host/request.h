@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "config/entities.h"
 #include "http/message.h"
 #include "plugin_host/chains.h"
@@ -222,6 +223,16 @@ void request_body_ready(struct weir_request *request, enum weir_err err, struct 
 struct span request_body_output(const struct weir_request *request, enum direction direction);
 /* Were the last bytes given, and have they come out? */
 bool request_body_ended(const struct weir_request *request, enum direction direction);
+
+/* ---- the log */
+
+/* Whom a line of the log is about: "request ID, correlation ID, route NAME", the last two when they
+ * are known. Cut at `size`, terminated; returns `out`. */
+enum { REQUEST_TAG = 640 };
+const char *request_tag(const struct weir_request *request, char *out, size_t size);
+/* A line of that request. */
+void request_log(const struct weir_request *request, enum log_level level, const char *format, ...)
+    WEIR_PRINTF(3, 4);
 
 /* ---- facts as numbers */
 

@@ -1,7 +1,10 @@
 /* Which policy of each plugin applies to a route, a service and a consumer: at most one, the one
- * with the most specific scope. Policies hang in one list each (of their consumer, else route, else
+ * with the most specific scope; of a layered plugin all of that scope that have instance names of
+ * their own. Policies hang in one list each (of their consumer, else route, else
  * service, else the global one), so a choice looks at those that can apply and at no others. */
 #include "plugin_host/policies.h"
+
+enum { LAYERS_MAX = 64 };
 
 static void link_policy(struct policies *policies, struct built_policy *policy)
 {
@@ -61,6 +64,40 @@ static void offer(struct policies *policies, struct built_policy *list, const st
     }
 }
 
+static bool has_same_scope(const struct policy *a, const struct policy *b)
+{
+    return a->consumer == b->consumer && a->route == b->route && a->service == b->service;
+}
+
+static bool has_instance_name(const struct running_policy *const *members, size_t count,
+                              struct span name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (span_equal(members[i]->policy->instance_name, name))
+            return true;
+    return false;
+}
+
+/* The best one and, of a layered plugin, its companions: they hang in the same list behind it,
+ * which is in the order of the file. */
+static size_t choose_layers(struct built_policy *best, struct running_policy **out)
+{
+    size_t count = 0;
+    out[count++] = &best->run;
+    if ((best->run.plugin->flags & WEIR_PLUGIN_LAYERED) == 0)
+        return count;
+    for (struct built_policy *policy = best->next; policy != NULL && count < LAYERS_MAX;
+         policy = policy->next) {
+        const struct policy *what = policy->run.policy;
+        if (policy->group == best->group && (what->protocols & REQUEST_PROTOCOLS) != 0 &&
+            has_same_scope(what, best->run.policy) &&
+            !has_instance_name((const struct running_policy *const *)out, count,
+                               what->instance_name))
+            out[count++] = &policy->run;
+    }
+    return count;
+}
+
 size_t scopes_choose(struct policies *policies, const struct route *route,
                      const struct consumer *consumer, struct problems *problems,
                      struct running_policy **out)
@@ -77,7 +114,7 @@ size_t scopes_choose(struct policies *policies, const struct route *route,
     size_t count = 0;
     for (uint32_t i = 0; i < policies->group_count; i++)
         if (policies->best[i] != NULL)
-            out[count++] = &policies->best[i]->run;
+            count += choose_layers(policies->best[i], out + count);
     order_members(out, count, problems);
     return count;
 }

@@ -55,6 +55,7 @@ struct shared *shared_create(size_t size, uint32_t workers)
     shared->magic = SHARED_MAGIC;
     shared->workers = workers;
     shared->size = size;
+    shared->facts.master_pid = getpid();
     shared->entry_key = hash_key_random();
     shared->label_key = hash_key_random();
     shared_lock_init(&shared->alloc_lock);

@@ -43,6 +43,7 @@ struct gateway_facts {
     uint64_t reloads, reload_failures, worker_restarts;
     uint64_t last_reload_wall_ms;
     uint32_t services, routes, consumers, upstreams, policies;
+    int32_t master_pid; /* who made the region */
 };
 
 /* `size` bytes (rounded up to pages, at least 1 MiB) for `workers` slots; pages cost nothing until

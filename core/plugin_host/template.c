@@ -258,6 +258,12 @@ static enum weir_err fact_value(struct render *render, enum fact fact, struct va
     case FACT_METHOD:
         *out_value = value_of(span_of_str(call_request_text(request, WEIR_TEXT_METHOD)));
         break;
+    case FACT_CLIENT_IP:
+        *out_value = value_of(span_of_str(call_request_text(request, WEIR_TEXT_CLIENT_IP)));
+        break;
+    case FACT_CORRELATION_ID:
+        *out_value = value_of(span_of_str(call_request_text(request, WEIR_TEXT_CORRELATION_ID)));
+        break;
     case FACT_UNKNOWN:
     case FACT_COUNT:
         break;

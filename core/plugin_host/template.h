@@ -1,6 +1,6 @@
 /* Text with $(…) in it: $(headers.x), $(query_params.x), $(uri_captures.x), $(shared.x),
- * $(consumer.username|id|custom_id), $(request_id), $(now), $(latency), $(host), $(path),
- * $(method). Compiled once, rendered per request. */
+ * $(consumer.username|id|custom_id), $(request_id), $(correlation_id), $(now), $(latency), $(host),
+ * $(path), $(method), $(client_ip). Compiled once, rendered per request. */
 #ifndef WEIR_PLUGIN_HOST_TEMPLATE_H
 #define WEIR_PLUGIN_HOST_TEMPLATE_H
 

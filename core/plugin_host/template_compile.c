@@ -28,6 +28,8 @@ static const struct {
     {SPAN("host"), FACT_HOST},
     {SPAN("path"), FACT_PATH},
     {SPAN("method"), FACT_METHOD},
+    {SPAN("client_ip"), FACT_CLIENT_IP},
+    {SPAN("correlation_id"), FACT_CORRELATION_ID},
 };
 
 static const struct span tables[TABLE_COUNT] = {

@@ -31,7 +31,9 @@ enum fact {
     FACT_HOST,    /* lower case, without port */
     FACT_PATH,
     FACT_METHOD,
-    FACT_UNKNOWN, /* a name Kong's sandbox does not have either: it is nil */
+    FACT_CLIENT_IP,      /* after trusted_ips */
+    FACT_CORRELATION_ID, /* what weir_correlate() said */
+    FACT_UNKNOWN,        /* a name Kong's sandbox does not have either: it is nil */
     FACT_COUNT
 };
 

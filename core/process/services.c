@@ -5,6 +5,9 @@
 #include <weir/weir.h>
 
 #include "net/deadline.h"
+#include "outbound/fetch.h"
+#include "outbound/outbound.h"
+#include "outbound/stream.h"
 
 struct lent_timer {
     struct list link;
@@ -120,6 +123,54 @@ static void remove_io(void *user, void *handle)
     loop_after_turn(services->loop, &io->free_later);
 }
 
+/* ---- peers: without outbound nothing is opened, so the others are not called */
+
+static void *open_stream(void *user, const weir_peer *peer, const struct stream_reports *reports,
+                         void *arg)
+{
+    const struct services *services = user;
+    struct stream_events events = {reports->opened, reports->data, reports->closed};
+    if (services->outbound == NULL)
+        return NULL;
+    return stream_open(services->outbound, peer, &events, arg);
+}
+
+static weir_status write_stream(void *user, void *stream, weir_str bytes)
+{
+    (void)user;
+    return stream_write(stream, bytes);
+}
+
+static void close_stream(void *user, void *stream)
+{
+    (void)user;
+    stream_close(stream);
+}
+
+static void *start_fetch(void *user, const weir_fetch_request *request,
+                         void (*done)(void *arg, const weir_fetch_answer *answer), void *arg)
+{
+    const struct services *services = user;
+    return services->outbound == NULL ? NULL : fetch_start(services->outbound, request, done, arg);
+}
+
+static void cancel_fetch(void *user, void *fetch)
+{
+    (void)user;
+    fetch_cancel(fetch);
+}
+
+enum weir_err services_begin_peers(struct services *services, struct resolver *resolver)
+{
+    services->outbound = outbound_create(services->loop, resolver, NULL);
+    return services->outbound == NULL ? WEIR_ERR_NO_MEMORY : WEIR_OK;
+}
+
+void services_end_peers(struct services *services)
+{
+    outbound_destroy(TAKE(services->outbound));
+}
+
 static void turn_soon(void *user)
 {
     struct services *services = user;
@@ -142,7 +193,12 @@ void services_init(struct services *services, struct loop *loop)
                                             .io_add = add_io,
                                             .io_set = set_io,
                                             .io_remove = remove_io,
-                                            .turn_soon = turn_soon}};
+                                            .turn_soon = turn_soon,
+                                            .stream_open = open_stream,
+                                            .stream_write = write_stream,
+                                            .stream_close = close_stream,
+                                            .fetch_start = start_fetch,
+                                            .fetch_cancel = cancel_fetch}};
     list_init(&services->timers);
     list_init(&services->ios);
     loop_async_init(loop, &services->turn, on_turn);

@@ -60,6 +60,8 @@ static const char *create_parts(struct worker *worker)
     const struct side_service *side = instance->options->side;
     if ((worker->resolver = make_resolver(worker)) == NULL)
         return "the resolver does not start";
+    if (services_begin_peers(&worker->services, worker->resolver) != WEIR_OK)
+        return "no memory for connections of policies";
     if ((worker->upstreams = upstreams_create(worker->loop, worker->resolver)) == NULL)
         return "no memory for pools";
     worker->host = plugin_host_create(&worker->services.table, instance->shared, worker->index);
@@ -113,6 +115,7 @@ void worker_destroy(struct worker *worker)
     services_set_host(&worker->services, NULL);
     images_destroy(worker->images);
     plugin_host_destroy(worker->host);
+    services_end_peers(&worker->services);
     upstreams_destroy(worker->upstreams);
     loop_poll(worker->loop);
     resolver_destroy(worker->resolver);

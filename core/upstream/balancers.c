@@ -146,3 +146,8 @@ void balancers_destroy(struct balancers *balancers)
     for (size_t i = 0; i < balancers->ring_count; i++)
         ring_release(balancers->rings[i]);
 }
+
+const struct resolution *balancers_known(const struct balancers *balancers, struct span host)
+{
+    return resolver_cached(balancers->upstreams->resolver, host);
+}

@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "config/entities.h"
 #include "net/address.h"
+#include "net/resolve.h"
 #include "upstream/pool.h"
 
 struct balancers;
@@ -22,6 +23,9 @@ WEIR_MUST_USE enum weir_err balancers_build(struct arena *arena, struct upstream
                                             struct balancers **out_balancers, char *why,
                                             size_t why_size);
 void balancers_destroy(struct balancers *balancers); /* TLS objects; the rest dies with the arena */
+
+/* What the worker's resolver knows of a host now, without asking: see resolver_cached(). */
+const struct resolution *balancers_known(const struct balancers *balancers, struct span host);
 
 /* One attempt; embedded in the exchange, zeroed before its first use. */
 struct pick {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <weir/json.h>
+#include <weir/multipart.h>
 
 enum { MEMBERS_MAX = 24, TEXT_MAX = 8192, DOCUMENTS = 1500, EDITS = 6 };
 
@@ -234,7 +235,7 @@ Test(properties, top_alone_takes_no_memory_for_what_is_inside, .timeout = 60)
     memcpy(text, "{\"l\":[", 6);
     for (size_t i = 6; i < SIZE; i += 2)
         memcpy(text + i, "0,", 2);
-    memcpy(text + SIZE - 3, "0]}", 3);
+    memcpy(text + SIZE - 4, "0 ]}", 4);
     cr_expect_eq(weir_json_parse_top((weir_str){text, SIZE}, take, &pool, &json, NULL),
                  WEIR_SUCCESS);
     drop(&pool);
@@ -295,4 +296,22 @@ Test(properties, a_deep_walk_goes_on_into_what_an_append_wraps, .timeout = 60)
     cr_expect(is(out, "{\"x\":[{\"x\":[1,{\"x\":9}]},{\"x\":9}]}"), "%.*s", (int)out.size,
               out.data);
     drop(&pool);
+}
+
+/* A name that ends with a backslash must not swallow the quote behind it. */
+Test(properties, names_of_parts_come_back_as_they_were, .timeout = 60)
+{
+    static const char *const all[] = {"a\\", "\\\"", "a\"; filename=\"x", "\\\\b"};
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        struct pool pool = {.left = 100};
+        weir_multipart made, again;
+        weir_str out, type = WEIR_LIT("multipart/form-data; boundary=b");
+        cr_assert_eq(weir_multipart_parse(&made, WEIR_LIT("--b--"), type, take, &pool), 0U);
+        cr_assert_eq(weir_multipart_set(&made, str(all[i]), str("v")), WEIR_SUCCESS);
+        cr_assert_eq(weir_multipart_print(&made, &out), WEIR_SUCCESS);
+        cr_assert_eq(weir_multipart_parse(&again, out, type, take, &pool), WEIR_SUCCESS);
+        cr_assert_eq(again.count, (size_t)1);
+        cr_expect(is(again.parts[0].name, all[i]) && !again.parts[0].is_file, "%s", all[i]);
+        drop(&pool);
+    }
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <weir_testkit.h>
 
 static const char *yaml_of(const char *plugins)
@@ -42,7 +43,8 @@ static bool has_shape(const char *value, enum shape shape, const char *exact)
 {
     if (shape == NONE || value == NULL)
         return shape == NONE && value == NULL;
-    unsigned a, b, c, d, port, pid, connection, requests, millis;
+    unsigned port, pid, connection, requests, millis;
+    char address[64];
     unsigned long long seconds;
     int used = 0;
     switch (shape) {
@@ -50,10 +52,11 @@ static bool has_shape(const char *value, enum shape shape, const char *exact)
         return is_uuid(value) && value[36] == '\0';
     case COUNTED:
         return is_uuid(value) && value[36] == '#' && strtoul(value + 37, NULL, 10) > 0;
-    case TRACKER:
-        return sscanf(value, "%u.%u.%u.%u-%u-%u-%u-%u-%llu.%3u%n", &a, &b, &c, &d, &port, &pid,
-                      &connection, &requests, &seconds, &millis, &used) == 10 &&
-               value[used] == '\0' && port == 8000 && seconds == 1767225600;
+    case TRACKER: /* the kit has no sockets, so no address */
+        return sscanf(value, "%63[^-]-%u-%u-%u-%u-%llu.%3u%n", address, &port, &pid, &connection,
+                      &requests, &seconds, &millis, &used) == 7 &&
+               value[used] == '\0' && port == 8000 && pid == (unsigned)getpid() &&
+               seconds == 1767225600;
     case EXACT:
         return strcmp(value, exact) == 0;
     case NONE:
@@ -205,6 +208,10 @@ Test(correlation_id, uuids_differ)
     kit_close(kit);
 }
 
+#define TEN "0123456789"
+#define FIFTY TEN TEN TEN TEN TEN
+#define LONG_ID FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY
+
 Test(correlation_id, the_log_document_has_the_id)
 {
     static const struct {
@@ -213,6 +220,8 @@ Test(correlation_id, the_log_document_has_the_id)
         {"plain", "mine", "\"correlation_id\":\"mine\""},
         {"quoted for JSON", "a\"b\\c", "\"correlation_id\":\"a\\\"b\\\\c\""},
         {"bytes above ASCII", "\xe9", "\"correlation_id\":\"\\u00e9\""},
+        {"a tab in it", "a\tb", "\"correlation_id\":\"a\\u0009b\""},
+        {"longer than the host keeps", LONG_ID, "\"correlation_id\":\"" LONG_ID "\""},
     };
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
         struct kit *kit = open_kit("[{name: correlation-id}]");
@@ -225,6 +234,78 @@ Test(correlation_id, the_log_document_has_the_id)
     }
 }
 
+/* Which of our own bodies show it. */
+static const struct {
+    const char *reason, *plugins, *sent, *member;
+    int status;
+} bodies[] = {
+    {"Kong's clients see no such member", PLUGIN("{}"), "mine", NULL, 502},
+    {"asked for", PLUGIN("{in_error_bodies: true}"), "mine", "\"correlation_id\":\"mine\"", 502},
+    {"made here", PLUGIN("{in_error_bodies: true}"), NULL, "\"correlation_id\":\"", 502},
+    {"asked for, of a policy's refusal",
+     "[{name: correlation-id, config: {in_error_bodies: true}}, {name: key-auth}]", "mine",
+     "\"correlation_id\":\"mine\"", 401},
+    {"not asked for, of a policy's refusal", "[{name: correlation-id}, {name: key-auth}]", "mine",
+     NULL, 401},
+    {"what could be no JSON by itself stays out", PLUGIN("{in_error_bodies: true}"), "\xe9", NULL,
+     502},
+};
+
+Test(correlation_id, error_bodies_show_the_id_when_asked)
+{
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct kit *kit = open_kit(bodies[i].plugins);
+        kit_request *r = kit_request_new(kit, "GET", "/a");
+        if (bodies[i].sent != NULL)
+            kit_request_header(r, "Kong-Request-ID", bodies[i].sent);
+        if (bodies[i].status == 502)
+            kit_target_fails(r, 502);
+        cr_expect_eq(kit_run(r), bodies[i].status, "%s", bodies[i].reason);
+        const char *body = kit_response_body(r);
+        if (bodies[i].member != NULL)
+            cr_expect_not_null(strstr(body, bodies[i].member), "%s: %s", bodies[i].reason, body);
+        else
+            cr_expect_null(strstr(body, "correlation_id"), "%s: %s", bodies[i].reason, body);
+        kit_close(kit);
+    }
+}
+
+Test(correlation_id, an_upstreams_body_is_left_alone)
+{
+    struct kit *kit = open_kit(PLUGIN("{in_error_bodies: true}"));
+    kit_request *r = kit_request_new(kit, "GET", "/a");
+    kit_target_response(r, 500, "{}");
+    cr_expect_eq(kit_run(r), 500);
+    cr_expect_str_eq(kit_response_body(r), "{}");
+    kit_close(kit);
+}
+
+Test(correlation_id, lines_of_the_log_name_the_id)
+{
+    char plugins[256];
+    (void)snprintf(plugins, sizeof(plugins), "%s",
+                   "[{name: correlation-id}, {name: file-log, config: {path: /nowhere/at/all}}]");
+    struct kit *kit = open_kit(plugins);
+    kit_request *r = kit_request_new(kit, "GET", "/a");
+    kit_request_header(r, "Kong-Request-ID", "mine-77");
+    cr_expect_eq(kit_run(r), 200);
+    cr_expect_not_null(strstr(kit_log_lines(kit), "correlation mine-77"), "%s", kit_log_lines(kit));
+    kit_close(kit);
+}
+
+/* The policy of the narrower scope is the one that runs, with its own header. */
+Test(correlation_id, one_policy_for_a_request)
+{
+    struct kit *kit =
+        open_kit("[{name: correlation-id, config: {header_name: X-Global}},\n"
+                 "  {name: correlation-id, route: r, config: {header_name: X-Mine}}]");
+    kit_request *r = kit_request_new(kit, "GET", "/a");
+    cr_expect_eq(kit_run(r), 200);
+    cr_expect_null(kit_upstream_header(r, "X-Global"));
+    cr_expect(has_shape(kit_upstream_header(r, "X-Mine"), COUNTED, NULL));
+    kit_close(kit);
+}
+
 Test(correlation_id, wrong_configurations_are_refused_where_they_are_wrong)
 {
     static const struct {
@@ -235,6 +316,8 @@ Test(correlation_id, wrong_configurations_are_refused_where_they_are_wrong)
         {"not a header name", "{header_name: 'a b'}"},
         {"no header name", "{header_name: null}"},
         {"no such field", "{echo: true}"},
+        {"not a boolean", "{echo_downstream: 7}"},
+        {"not a boolean either", "{in_error_bodies: id}"},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         char plugins[128];

@@ -316,6 +316,101 @@ Test(cors, authentication_comes_after_the_preflight)
     kit_close(kit);
 }
 
+/* Whoever made the answer: a browser hides from a script what these headers do not open. */
+Test(cors, answers_of_other_policies_carry_the_headers)
+{
+    struct kit *kit =
+        open_kit("_format_version: '3.0'\n"
+                 "services: [{name: s, host: up.test, routes: [{name: r, paths: [/a]}]}]\n"
+                 "plugins: [{name: rate-limiting, config: {minute: 1, policy: local}},\n"
+                 "  {name: cors, config: {origins: ['" APP "', '" ADMIN "'], credentials: true,\n"
+                 "    exposed_headers: [X-RateLimit-Limit-Minute]}}]\n");
+    for (int i = 0; i < 2; i++) {
+        const char *why = i == 0 ? "within the limit" : "beyond the limit";
+        kit_request *r = kit_request_new(kit, "GET", "/a");
+        kit_request_header(r, "Origin", ADMIN);
+        cr_expect_eq(kit_run(r), i == 0 ? 200 : 429, "%s", why);
+        expect_header(r, why, "Access-Control-Allow-Origin", ADMIN);
+        expect_header(r, why, "Access-Control-Allow-Credentials", "true");
+        expect_header(r, why, "Access-Control-Expose-Headers", "X-RateLimit-Limit-Minute");
+        expect_header(r, why, "Vary", "Origin");
+    }
+    kit_request *r = preflight(kit, APP, NULL);
+    cr_expect_eq(kit_run(r), 200, "a preflight is no use of the limit");
+    expect_header(r, "preflight", "Access-Control-Allow-Origin", APP);
+    kit_close(kit);
+
+    static const int statuses[] = {502, 503, 504};
+    kit = open_kit(YAML("{origins: ['" APP "', '" ADMIN "']}"));
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+        r = kit_request_new(kit, "GET", "/a");
+        kit_request_header(r, "Origin", APP);
+        kit_target_fails(r, statuses[i]);
+        cr_expect_eq(kit_run(r), statuses[i]);
+        expect_header(r, "the gateway's own", "Access-Control-Allow-Origin", APP);
+    }
+    kit_close(kit);
+}
+
+Test(cors, an_answer_exposes_headers_and_says_no_more)
+{
+    struct kit *kit = open_kit(YAML("{headers: [X-In], exposed_headers: [X-A], methods: [GET], "
+                                    "max_age: 60, private_network: true}"));
+    kit_request *r = kit_request_new(kit, "GET", "/a");
+    kit_request_header(r, "Origin", APP);
+    kit_request_header(r, "Access-Control-Request-Private-Network", "true");
+    cr_expect_eq(kit_run(r), 200);
+    expect_header(r, "exposed", "Access-Control-Expose-Headers", "X-A");
+    expect_header(r, "of preflights", "Access-Control-Allow-Headers", NULL);
+    expect_header(r, "of preflights", "Access-Control-Max-Age", NULL);
+    expect_header(r, "of preflights", "Access-Control-Allow-Private-Network", NULL);
+    kit_close(kit);
+}
+
+Test(cors, the_first_of_two_origin_fields_counts)
+{
+    struct kit *kit = open_kit(YAML("{origins: ['" APP "', '" ADMIN "']}"));
+    kit_request *r = kit_request_new(kit, "GET", "/a");
+    kit_request_header(r, "Origin", APP);
+    kit_request_header(r, "Origin", ADMIN);
+    cr_expect_eq(kit_run(r), 200);
+    expect_header(r, "the first", "Access-Control-Allow-Origin", APP);
+    kit_close(kit);
+}
+
+/* A browser's way of saying "no origin": files, sandboxes, redirects. */
+Test(cors, the_null_origin_is_one_like_others)
+{
+    static const struct {
+        const char *why, *yaml, *allow;
+    } rows[] = {
+        {"all", YAML("{}"), "*"},
+        {"all, with credentials", YAML("{credentials: true}"), "null"},
+        {"not in the list", YAML("{origins: ['" APP "', '" ADMIN "']}"), NULL},
+        {"in the list", YAML("{origins: ['" APP "', 'null']}"), "null"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kit *kit = open_kit(rows[i].yaml);
+        kit_request *r = kit_request_new(kit, "GET", "/a");
+        kit_request_header(r, "Origin", "null");
+        cr_expect_eq(kit_run(r), 200);
+        expect_header(r, rows[i].why, "Access-Control-Allow-Origin", rows[i].allow);
+        kit_close(kit);
+    }
+}
+
+Test(cors, the_example_of_the_readme_works)
+{
+    struct kit *kit = kit_open_markdown("plugins/cors/README.md");
+    cr_assert_not_null(kit, "%s", kit_error());
+    cr_expect_str_empty(kit_warnings());
+    kit_request *r = kit_request_new(kit, "GET", "/orders");
+    kit_request_header(r, "Origin", "https://shop.example.org");
+    cr_expect_eq(kit_run(r), 200);
+    expect_header(r, "README", "Access-Control-Allow-Origin", "https://shop.example.org");
+    kit_close(kit);
+}
+
 Test(cors, what_is_refused)
 {
     static const struct {

@@ -2,9 +2,11 @@
  * file cannot be written, which never disturbs a request. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <weir_testkit.h>
@@ -158,7 +160,32 @@ static unsigned count_text(const char *text, const char *part)
     return count;
 }
 
-Test(file_log, a_failure_is_told_once_and_counted)
+static void expect_metric(struct kit *kit, const char *name, const char *value)
+{
+    char line[160];
+    const char *metrics = kit_metrics(kit);
+    (void)snprintf(line, sizeof(line), "%s{path=\"%s\"} %s\n", name, path, value);
+    cr_expect_not_null(strstr(metrics, line), "no %s in\n%s", line, metrics);
+}
+
+/* The lines say these targets, in this order, and nothing else is between them. */
+static void expect_targets(const char *text, const char *const *targets, size_t count)
+{
+    const char *line = text;
+    for (size_t i = 0; i < count; i++) {
+        char uri[64];
+        const char *end = strchr(line, '\n');
+        (void)snprintf(uri, sizeof(uri), "\"uri\":\"%s\"", targets[i]);
+        const char *at = strstr(line, uri);
+        cr_assert(*line == '{' && end != NULL && end[-1] == '}', "no whole line for %s: %.200s",
+                  targets[i], line);
+        cr_assert(at != NULL && at < end, "no %s in %.200s", uri, line);
+        line = end + 1;
+    }
+    cr_expect_str_empty(line);
+}
+
+Test(file_log, what_cannot_be_written_now_is_written_later)
 {
     (void)snprintf(path, sizeof(path), "%s/no/such.log", folder);
     struct kit *kit = open_kit("");
@@ -168,54 +195,196 @@ Test(file_log, a_failure_is_told_once_and_counted)
     request(kit, "/3");
     const char *log = kit_log_lines(kit);
     cr_expect_eq(count_text(log, "cannot write: No such file or directory"), 1, "%s", log);
-    cr_expect_not_null(strstr(kit_metrics(kit), "weir_file_log_lost_lines_total{path=\""));
-    cr_expect_not_null(strstr(kit_metrics(kit), "such.log\"} 3\n"), "%s", kit_metrics(kit));
+    cr_expect_null(strstr(kit_metrics(kit), "weir_file_log_waiting_bytes{path=\"\"} 0"));
 
     char made[80];
     (void)snprintf(made, sizeof(made), "%s/no", folder);
     cr_assert_eq(mkdir(made, 0755), 0);
     kit_advance_ms(kit, 1000);
+    kit_advance_ms(kit, 1000);
+    static const char *const targets[] = {"/1", "/2", "/3", "/4"};
     request(kit, "/4");
-    cr_expect_eq(count_lines(read_file(path)), 1);
+    expect_targets(read_file(path), targets, 4);
     log = kit_log_lines(kit);
-    cr_expect_eq(count_text(log, "written again, 3 lines were lost"), 1, "%s", log);
+    cr_expect_eq(count_text(log, "written again, 0 lines were lost"), 1, "%s", log);
+    expect_metric(kit, "weir_file_log_waiting_bytes", "0");
+    cr_expect_eq(kit_timer_count(kit), 0, "nothing is left to be tried");
     kit_close(kit);
 }
 
-Test(file_log, a_full_disk_costs_lines_not_requests)
+/* Which lines are left when no more may wait: a line of these has between 1001 and 1500 bytes. */
+static const struct {
+    const char *reason, *config, *lost;
+    const char *kept[4];
+    size_t kept_count;
+} overflows[] = {
+    {"the newest is lost by default", ", queue_bytes: 3000", "2", {"/1", "/2", "/after"}, 3},
+    {"the newest", ", queue_bytes: 3000, overflow: drop-newest", "2", {"/1", "/2", "/after"}, 3},
+    {"the oldest", ", queue_bytes: 3000, overflow: drop-oldest", "2", {"/3", "/4", "/after"}, 3},
+    {"nothing may wait", ", queue_bytes: 0", "4", {"/after"}, 1},
+    {"nothing may wait, the oldest", ", queue_bytes: 0, overflow: drop-oldest", "4", {"/after"}, 1},
+    {"a line above the bound", ", queue_bytes: 100", "4", {"/after"}, 1},
+};
+
+Test(file_log, the_queue_is_bounded)
+{
+    for (size_t i = 0; i < sizeof(overflows) / sizeof(overflows[0]); i++) {
+        char made[80];
+        static const char *const targets[] = {"/1", "/2", "/3", "/4"};
+        (void)snprintf(path, sizeof(path), "%s/no%zu/such.log", folder, i);
+        struct kit *kit = open_kit(overflows[i].config);
+        for (size_t k = 0; k < 4; k++)
+            request(kit, targets[k]);
+        expect_metric(kit, "weir_file_log_lost_lines_total", overflows[i].lost);
+        cr_expect_eq(count_text(kit_log_lines(kit), "lines are lost"), 1, "%s: %s",
+                     overflows[i].reason, kit_log_lines(kit));
+        (void)snprintf(made, sizeof(made), "%s/no%zu", folder, i);
+        cr_assert_eq(mkdir(made, 0755), 0);
+        kit_advance_ms(kit, 1000);
+        request(kit, "/after");
+        expect_targets(read_file(path), overflows[i].kept, overflows[i].kept_count);
+        expect_metric(kit, "weir_file_log_lost_lines_total", overflows[i].lost);
+        cr_expect_eq(count_text(kit_log_lines(kit), "written again"), 1, "%s", overflows[i].reason);
+        kit_close(kit);
+    }
+}
+
+Test(file_log, a_full_disk_costs_no_request)
 {
     (void)snprintf(path, sizeof(path), "/dev/full");
     struct kit *kit = open_kit("");
     request(kit, "/1");
     request(kit, "/2");
+    kit_advance_ms(kit, 5000);
     cr_expect_eq(count_text(kit_log_lines(kit), "No space left on device"), 1);
-    cr_expect_not_null(strstr(kit_metrics(kit), "{path=\"/dev/full\"} 2\n"));
+    struct kit *metrics = kit_second_worker(kit);
+    cr_expect(kit_reload(kit, with_config("path: /dev/null")), "%s", kit_error());
+    expect_metric(kit, "weir_file_log_lost_lines_total", "2"); /* what waits at the end is lost */
+    kit_close(metrics);
     kit_close(kit);
 }
 
-Test(file_log, a_pipe_that_nobody_reads_does_not_block)
+/* A limit of the file's size cuts a line in the middle, as a full disk does. */
+Test(file_log, a_line_that_was_cut_is_written_whole_later)
 {
-    cr_assert_eq(mkfifo(path, 0600), 0);
+    struct rlimit before, tight;
+    (void)signal(SIGXFSZ, SIG_IGN);
     struct kit *kit = open_kit("");
     request(kit, "/1");
+    size_t line = strlen(read_file(path));
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    tight = before;
+    tight.rlim_cur = line + line / 2;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    request(kit, "/2");
+    cr_expect_eq(strlen(read_file(path)), line + line / 2, "the beginning of it");
+    cr_expect_eq(count_text(kit_log_lines(kit), "File too large"), 1, "%s", kit_log_lines(kit));
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    kit_advance_ms(kit, 1000);
+    request(kit, "/3");
+    const char *text = read_file(path);
+    cr_expect_eq(count_lines(text), 4, "%s", text);
+    static const char *const targets[] = {"/2", "/3"};
+    expect_targets(strchr(text + line, '\n') + 1, targets, 2);
+    expect_metric(kit, "weir_file_log_waiting_bytes", "0");
+    kit_close(kit);
+}
+
+static size_t read_all(int fd, char *out, size_t size)
+{
+    size_t at = 0;
+    for (ssize_t got = 0; (got = read(fd, out + at, size - at)) > 0;)
+        at += (size_t)got;
+    out[at] = '\0';
+    return at;
+}
+
+Test(file_log, a_pipe_whose_reader_is_behind_gets_every_line)
+{
+    static char text[2 << 20];
+    char target[6000];
+    size_t size = 0, lines = 0;
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    struct kit *kit = open_kit("");
+    request(kit, "/early"); /* no reader yet */
     int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     cr_assert_geq(reader, 0);
     kit_advance_ms(kit, 1000);
-    for (int i = 0; i < 200; i++) /* more than a pipe holds */
-        request(kit, "/2");
-    cr_expect_eq(count_text(kit_log_lines(kit), "temporarily unavailable"), 1, "%s",
-                 kit_log_lines(kit));
-    /* The line that was cut is ended before the next one begins. */
-    ssize_t got;
-    bool ends_whole = false;
-    while ((got = read(reader, content, sizeof(content))) > 0)
-        ends_whole = content[got - 1] == '\n';
-    request(kit, "/after");
-    got = read(reader, content, sizeof(content) - 1);
-    cr_assert_gt(got, 0);
-    content[got] = '\0';
-    cr_expect_eq(strncmp(content, ends_whole ? "{" : "\n{", ends_whole ? 1 : 2), 0, "%s", content);
+    memset(target, 'x', sizeof(target));
+    target[0] = '/';
+    target[sizeof(target) - 1] = '\0'; /* longer than what a pipe takes in one piece */
+    for (int i = 0; i < 40; i++)
+        request(kit, target);
+    cr_expect_gt(kit_timer_count(kit), 0, "a pipe does not hold so much");
+    for (int i = 0; i < 50; i++) {
+        size += read_all(reader, text + size, sizeof(text) - 1 - size);
+        kit_advance_ms(kit, 10);
+    }
+    request(kit, "/late");
+    size += read_all(reader, text + size, sizeof(text) - 1 - size);
+    for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1, lines++)
+        cr_assert(*line == '{' && strchr(line, '\n')[-1] == '}', "line %zu: %.80s", lines, line);
+    cr_expect_eq(lines, 42, "%zu lines", lines);
+    cr_expect_not_null(strstr(text, "\"uri\":\"/early\""));
+    cr_expect_not_null(strstr(text, "\"uri\":\"/late\""));
+    cr_expect_null(strstr(kit_metrics(kit), "weir_file_log_lost_lines_total{"));
     cr_expect_eq(close(reader), 0);
+    kit_close(kit);
+}
+
+/* Half of the first line is out already: it is finished, the ones behind it make room. */
+Test(file_log, the_oldest_that_is_lost_is_not_the_one_under_way)
+{
+    static char text[1 << 20];
+    char target[3000];
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    cr_assert_geq(reader, 0);
+    struct kit *kit = open_kit(", queue_bytes: 50k, overflow: drop-oldest");
+    memset(target, 'y', sizeof(target));
+    target[0] = '/';
+    target[sizeof(target) - 1] = '\0';
+    for (int i = 0; i < 60; i++)
+        request(kit, target);
+    request(kit, "/last");
+    size_t size = 0;
+    for (int i = 0; i < 20; i++) {
+        size += read_all(reader, text + size, sizeof(text) - 1 - size);
+        kit_advance_ms(kit, 10);
+    }
+    for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1)
+        cr_assert(*line == '{' && strchr(line, '\n')[-1] == '}', "%.80s", line);
+    cr_expect_not_null(strstr(text, "\"uri\":\"/last\""));
+    cr_expect_not_null(strstr(kit_metrics(kit), "weir_file_log_lost_lines_total{"));
+    cr_expect_eq(close(reader), 0);
+    kit_close(kit);
+}
+
+Test(file_log, what_waits_is_written_at_the_end)
+{
+    char made[80];
+    (void)snprintf(path, sizeof(path), "%s/no/such.log", folder);
+    struct kit *kit = open_kit("");
+    request(kit, "/1");
+    (void)snprintf(made, sizeof(made), "%s/no", folder);
+    cr_assert_eq(mkdir(made, 0755), 0);
+    kit_close(kit); /* no timer came due */
+    static const char *const targets[] = {"/1"};
+    expect_targets(read_file(path), targets, 1);
+}
+
+Test(file_log, reopen_waits_for_its_file_too)
+{
+    char made[80];
+    (void)snprintf(path, sizeof(path), "%s/no/such.log", folder);
+    struct kit *kit = open_kit(", reopen: true");
+    request(kit, "/1");
+    (void)snprintf(made, sizeof(made), "%s/no", folder);
+    cr_assert_eq(mkdir(made, 0755), 0);
+    kit_advance_ms(kit, 1000);
+    request(kit, "/2");
+    static const char *const targets[] = {"/1", "/2"};
+    expect_targets(read_file(path), targets, 2);
     kit_close(kit);
 }
 
@@ -256,6 +425,15 @@ Test(file_log, refused)
          "h: there is no Lua here"},
         {"text without end", "path: a, custom_fields_by_lua: {h: \"return 'x\"}",
          "h: there is no Lua here"},
+        {"a size is not negative", "path: a, queue_bytes: -1", "queue_bytes"},
+        {"a queue has a bound", "path: a, queue_bytes: 2g", "queue_bytes"},
+        {"another overflow", "path: a, overflow: block", "overflow"},
+        {"a backtick", "path: 'a`b'", "not a valid filename"},
+        {"a percent sign", "path: 'a%b'", "not a valid filename"},
+        {"an ampersand", "path: 'a&b'", "not a valid filename"},
+        {"a space behind it", "path: 'a '", "not a valid filename"},
+        {"no such field", "path: a, pathh: b", "pathh"},
+        {"not a boolean", "path: a, reopen: often", "reopen"},
         {"an odd number", "path: a, custom_fields_by_lua: {h: \"return 1.\"}",
          "h: there is no Lua here"},
     };
@@ -278,5 +456,13 @@ Test(file_log, workers_do_not_mix_their_lines)
     for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1)
         cr_expect_eq(*line, '{');
     kit_close(other);
+    kit_close(kit);
+}
+
+Test(file_log, the_example_of_the_readme_works)
+{
+    struct kit *kit = kit_open_markdown("plugins/file-log/README.md");
+    cr_assert_not_null(kit, "%s", kit_error());
+    cr_expect_str_empty(kit_warnings());
     kit_close(kit);
 }

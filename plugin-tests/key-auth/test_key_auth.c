@@ -167,6 +167,40 @@ static const struct row rows[] = {
     {"in body, an empty object", "{key_in_body: true, hide_credentials: true}", "/a", {{"Content-Type", JSON}}, "{ }",
      401, NO_KEY},
     {"in body, boundary never closed", "{key_in_body: true}", "/a", {{"Content-Type", MULTIPART}}, "--b", 401, NO_KEY},
+    {"in body, quoted boundary and another case of the type", "{key_in_body: true}", "/a",
+     {{"Content-Type", "Multipart/Form-Data; charset=x; boundary=\"b\""}}, PART("apikey", "alice-key") "--b--\r\n",
+     200, .consumer = "alice", .identifier = ALICE_CREDENTIAL, .body_sent = PART("apikey", "alice-key") "--b--\r\n"},
+    {"in body, two parts", "{key_in_body: true}", "/a", {{"Content-Type", MULTIPART}},
+     PART("apikey", "alice-key") PART("apikey", "b") "--b--\r\n", 401, TWO_KEYS},
+    {"in body, a form name alone is no key", "{key_in_body: true}", "/a", {{"Content-Type", FORM}}, "apikey&x=1", 401,
+     NO_KEY},
+    {"in body, an empty form value", "{key_in_body: true}", "/a", {{"Content-Type", FORM}}, "apikey=", 401, NO_KEY},
+    {"in body, an empty JSON text", "{key_in_body: true}", "/a", {{"Content-Type", JSON}}, "{\"apikey\":\"\"}", 401,
+     NO_KEY},
+    {"in body, unknown key", "{key_in_body: true}", "/a", {{"Content-Type", FORM}}, "apikey=nope", 401, WRONG_KEY},
+    {"in body, the charset does not matter", "{key_in_body: true}", "/a",
+     {{"Content-Type", JSON " ; charset=utf-8"}}, "{\"apikey\":\"alice-key\"}", 200, .consumer = "alice",
+     .identifier = ALICE_CREDENTIAL, .body_sent = "{\"apikey\":\"alice-key\"}"},
+    {"in body, the query goes first", "{key_in_body: true}", "/a?apikey=bob-key", {{"Content-Type", FORM}},
+     "apikey=alice-key", 200, .consumer = "only-custom", .identifier = BOB_CREDENTIAL,
+     .query = "apikey=bob-key", .body_sent = "apikey=alice-key"},
+    {"in body, the first name goes before the second's header", "{key_names: [one, two], key_in_body: true}", "/a",
+     {{"Content-Type", FORM}, {"two", "bob-key"}}, "one=alice-key", 200, .consumer = "alice",
+     .identifier = ALICE_CREDENTIAL, .body_sent = "one=alice-key"},
+    {"hide: all of a JSON name, however it is written", "{hide_credentials: true, key_in_body: true}", "/a",
+     {{"Content-Type", JSON}}, "{\"apikey\":\"x\", \"id\": 9007199254740993 ,\"\\u0061pikey\":\"alice-key\"}", 200,
+     .consumer = "alice", .identifier = ALICE_CREDENTIAL, .body_sent = "{ \"id\": 9007199254740993}"},
+    {"hide: a body that has none keeps its bytes", "{hide_credentials: true, key_in_body: true}", "/a",
+     {{"Content-Type", FORM}, {"apikey", "alice-key"}}, "&&z=%31&", 200, .consumer = "alice",
+     .identifier = ALICE_CREDENTIAL, .body_sent = "&&z=%31&"},
+    {"hide: a body that is not what it says keeps its bytes", "{hide_credentials: true, key_in_body: true}", "/a",
+     {{"Content-Type", JSON}, {"apikey", "alice-key"}}, "{\"apikey\":", 200, .consumer = "alice",
+     .identifier = ALICE_CREDENTIAL, .body_sent = "{\"apikey\":"},
+    {"hide: without key_in_body the body is not touched", "{hide_credentials: true}", "/a",
+     {{"Content-Type", FORM}, {"apikey", "alice-key"}}, "apikey=x", 200, .consumer = "alice",
+     .identifier = ALICE_CREDENTIAL, .body_sent = "apikey=x"},
+    {"hide: the other names stay", "{hide_credentials: true, key_names: [one, two]}", "/a?two=x&one=y",
+     {{"one", "alice-key"}}, .status = 200, .consumer = "alice", .identifier = ALICE_CREDENTIAL, .query = "two=x"},
     {"body not asked for", "{}", "/a", {{"Content-Type", FORM}}, "apikey=alice-key", 401, NO_KEY},
 
     {"anonymous-id: no key", "{anonymous: 44444444-4444-4444-8444-444444444444}", "/a", .status = 200,
@@ -365,6 +399,46 @@ Test(key_auth, wrong_configurations_are_refused_where_they_are_wrong)
                            kit_error());
         kit_close(kit);
     }
+}
+
+/* More than is looked through is no key, and no error either. */
+Test(key_auth, a_form_of_more_than_a_thousand_fields_has_no_key)
+{
+    struct kit *kit = open_kit("{key_in_body: true}");
+    static char body[2 * 1001 + sizeof("apikey=alice-key")];
+    for (size_t fields = 999; fields <= 1001; fields += 2) {
+        for (size_t i = 0; i < fields; i++)
+            memcpy(body + 2 * i, "z&", 2);
+        memcpy(body + 2 * fields, "apikey=alice-key", sizeof("apikey=alice-key"));
+        kit_request *r = kit_request_new(kit, "POST", "/a");
+        kit_request_header(r, "Content-Type", FORM);
+        kit_request_body(r, body);
+        cr_expect_eq(kit_run(r), fields == 999 ? 200 : 401, "%zu", fields);
+        kit_request_free(r);
+    }
+    kit_close(kit);
+}
+
+/* Deeper than the reader of JSON goes: no key in it. */
+Test(key_auth, a_json_body_of_129_levels_has_no_key)
+{
+    struct kit *kit = open_kit("{key_in_body: true}");
+    for (int depth = 127; depth <= 128; depth++) {
+        char body[400];
+        int size = snprintf(body, sizeof(body), "{\"apikey\":\"alice-key\",\"d\":%.*s%.*s}", depth,
+                            "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+                            "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+                            depth,
+                            "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"
+                            "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
+        cr_assert(size > 0 && (size_t)size < sizeof(body));
+        kit_request *r = kit_request_new(kit, "POST", "/a");
+        kit_request_header(r, "Content-Type", JSON);
+        kit_request_body(r, body);
+        cr_expect_eq(kit_run(r), depth == 127 ? 200 : 401, "%d", depth);
+        kit_request_free(r);
+    }
+    kit_close(kit);
 }
 
 Test(key_auth, a_body_above_the_cap_is_413)

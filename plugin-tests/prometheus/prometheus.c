@@ -147,13 +147,367 @@ Test(prometheus, consumers_when_asked)
     kit_close(kit);
 }
 
-Test(prometheus, what_cannot_be_measured_yet_is_accepted)
+Test(prometheus, bytes_in_and_out_are_each_a_series)
+{
+    struct kit *kit = open_kit("bandwidth_metrics: true");
+    kit_request *r = kit_request_new(kit, "POST", "/");
+    kit_request_body(r, "three");
+    cr_expect_eq(kit_run(r), 200);
+    expect_line(kit, "# TYPE kong_bandwidth_bytes counter");
+    expect_none(kit, "http_requests_total");
+    expect_none(kit, "latency_ms");
+    kit_close(kit);
+}
+
+Test(prometheus, what_is_no_policys_to_measure_is_accepted)
 {
     struct kit *kit =
         open_kit("upstream_health_metrics: true, ai_metrics: true, wasm_metrics: true");
     cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
     expect_none(kit, "kong_upstream_target_health");
+    expect_none(kit, "kong_ai_");
     kit_close(kit);
-    cr_expect_null(kit_open("_format_version: '3.0'\n"
-                            "plugins: [{name: prometheus, config: {per_consumers: true}}]\n"));
+}
+
+/* Which families there are after a request, by flags and names. */
+static const struct {
+    const char *reason, *config;
+    const char *there[6], *absent[6];
+} sets[] = {
+    {"kong is the default",
+     "status_code_metrics: true, latency_metrics: true, bandwidth_metrics: true",
+     {"kong_http_requests_total{", "kong_bandwidth_bytes{", "kong_kong_latency_ms_bucket{",
+      "kong_upstream_latency_ms_bucket{", "kong_request_latency_ms_bucket{"},
+     {"\nhttp_requests_total", "http_active_connections", "_seconds", "rate_limit_hits_total"}},
+    {"kong by name",
+     "names: kong, status_code_metrics: true",
+     {"kong_http_requests_total{"},
+     {"\nhttp_requests_total", "http_active_connections"}},
+    {"seed: no Kong names",
+     "names: seed, status_code_metrics: true, latency_metrics: true, bandwidth_metrics: true",
+     {"\nhttp_requests_total{", "http_active_connections{", "http_request_duration_seconds_bucket{",
+      "upstream_request_duration_seconds_bucket{"},
+     {"kong_http", "kong_bandwidth", "latency_ms"}},
+    {"seed: without status codes only durations",
+     "names: seed, latency_metrics: true",
+     {"http_request_duration_seconds_bucket{"},
+     {"http_requests_total", "http_active_connections", "rate_limit_hits_total"}},
+    {"seed: without latencies no durations",
+     "names: seed, status_code_metrics: true",
+     {"http_requests_total{", "http_active_connections{"},
+     {"_seconds"}},
+    {"both",
+     "names: both, status_code_metrics: true, latency_metrics: true",
+     {"\nhttp_requests_total{", "kong_http_requests_total{", "http_active_connections{",
+      "http_request_duration_seconds_bucket{", "kong_request_latency_ms_bucket{"},
+     {"kong_bandwidth"}},
+    {"both, all off", "names: both", {NULL}, {"http_", "_ms", "_seconds"}},
+};
+
+Test(prometheus, names_and_flags_decide_which_families_there_are)
+{
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+        struct kit *kit = open_kit(sets[i].config);
+        cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+        const char *metrics = kit_metrics(kit);
+        for (size_t k = 0; k < 6 && sets[i].there[k] != NULL; k++)
+            cr_expect_not_null(strstr(metrics, sets[i].there[k]), "%s: no %s in\n%s",
+                               sets[i].reason, sets[i].there[k], metrics);
+        for (size_t k = 0; k < 6 && sets[i].absent[k] != NULL; k++)
+            cr_expect_null(strstr(metrics, sets[i].absent[k]), "%s: %s in\n%s", sets[i].reason,
+                           sets[i].absent[k], metrics);
+        kit_close(kit);
+    }
+}
+
+Test(prometheus, the_seeds_labels_and_buckets)
+{
+    struct kit *kit = open_kit("names: seed, status_code_metrics: true, latency_metrics: true");
+    kit_request *r = kit_request_new(kit, "POST", "/");
+    kit_target_takes(r, 70);
+    cr_expect_eq(kit_run(r), 200);
+    r = kit_request_new(kit, "BREW", "/"); /* made-up methods make no series of their own */
+    cr_expect_eq(kit_run(r), 200);
+    r = kit_request_new(kit, "GET", "/");
+    kit_target_fails(r, 504);
+    cr_expect_eq(kit_run(r), 504);
+    expect_line(kit, "http_requests_total{method=\"POST\",route=\"r\",status_code=\"200\","
+                     "service=\"s\"} 1");
+    expect_line(kit, "http_requests_total{method=\"OTHER\",route=\"r\",status_code=\"200\","
+                     "service=\"s\"} 1");
+    expect_line(kit, "http_requests_total{method=\"GET\",route=\"r\",status_code=\"504\","
+                     "service=\"s\"} 1");
+    expect_line(kit, "http_request_duration_seconds_bucket{method=\"POST\",route=\"r\","
+                     "status_code=\"200\",service=\"s\",le=\"0.05\"} 0");
+    expect_line(kit, "http_request_duration_seconds_bucket{method=\"POST\",route=\"r\","
+                     "status_code=\"200\",service=\"s\",le=\"0.1\"} 1");
+    expect_line(kit, "http_request_duration_seconds_sum{method=\"POST\",route=\"r\","
+                     "status_code=\"200\",service=\"s\"} 0.07");
+    expect_line(kit, "upstream_request_duration_seconds_bucket{service=\"s\",status_code=\"200\","
+                     "le=\"0.05\"} 1");
+    expect_line(kit, "upstream_request_duration_seconds_bucket{service=\"s\",status_code=\"200\","
+                     "le=\"5\"} 2");
+    expect_line(kit, "# TYPE http_active_connections gauge");
+    expect_line(kit, "http_active_connections{service=\"s\"} 0");
+    expect_none(kit, "rate_limit_hits_total{");
+    kit_close(kit);
+}
+
+Test(prometheus, a_request_whose_client_leaves_is_active_no_more)
+{
+    struct kit *kit =
+        kit_open("_format_version: '3.0'\n"
+                 "services: [{name: s, url: http://t, routes: [{name: r, paths: [/]}]}]\n"
+                 "plugins: [{name: prometheus, config: {names: both, status_code_metrics: true}},\n"
+                 "  {name: key-auth, config: {key_in_body: true, key_in_header: false, "
+                 "key_in_query: false},\n"
+                 "   ordering: {after: {access: [prometheus]}}}]\n");
+    cr_assert_not_null(kit, "%s", kit_error());
+    kit_request *r = kit_request_new(kit, "POST", "/");
+    kit_request_header(r, "Content-Type", "application/json");
+    kit_request_body(r, "{}");
+    kit_hold_body(r);
+    cr_expect_eq(kit_run(r), 0);
+    expect_line(kit, "http_active_connections{service=\"s\"} 1");
+    kit_abort(r);
+    expect_line(kit, "http_active_connections{service=\"s\"} 0");
+    expect_line(kit, "kong_http_requests_total{service=\"s\",route=\"r\",code=\"499\","
+                     "source=\"kong\",workspace=\"default\",consumer=\"\"} 1");
+    kit_close(kit);
+}
+
+Test(prometheus, requests_refused_by_a_limit_are_hits_of_their_client)
+{
+    struct kit *kit = kit_open(
+        "_format_version: '3.0'\n"
+        "services: [{name: s, url: http://t, routes: [{name: r, paths: [/]}]}]\n"
+        "consumers: [{username: ann, keyauth_credentials: [{key: k}]}, {username: guest}]\n"
+        "plugins: [{name: prometheus, config: {names: seed, status_code_metrics: true}},\n"
+        "  {name: key-auth, config: {anonymous: guest}, enabled: false},\n"
+        "  {name: rate-limiting, config: {minute: 1, policy: local, limit_by: ip}}]\n");
+    cr_assert_not_null(kit, "%s", kit_error());
+    for (int i = 0; i < 3; i++) {
+        kit_request *r = kit_request_new(kit, "GET", "/");
+        kit_request_client_ip(r, "192.0.2.7");
+        cr_expect_eq(kit_run(r), i == 0 ? 200 : 429);
+    }
+    kit_request *r = kit_request_new(kit, "GET", "/");
+    kit_request_client_ip(r, "192.0.2.8");
+    kit_target_response(r, 429, "not ours");
+    cr_expect_eq(kit_run(r), 429);
+    expect_line(kit, "rate_limit_hits_total{client_id=\"192.0.2.7\",route=\"r\"} 2");
+    expect_none(kit, "192.0.2.8"); /* the service's own refusal is no hit of a limit here */
+    kit_close(kit);
+}
+
+Test(prometheus, a_known_consumer_is_the_client_of_a_limit)
+{
+    struct kit *kit = kit_open(
+        "_format_version: '3.0'\n"
+        "services: [{name: s, url: http://t, routes: [{name: r, paths: [/]}]}]\n"
+        "consumers: [{username: ann, keyauth_credentials: [{key: k}]}]\n"
+        "plugins: [{name: prometheus, config: {names: both, status_code_metrics: true}},\n"
+        "  {name: key-auth}, {name: rate-limiting, config: {minute: 1, policy: local}}]\n");
+    cr_assert_not_null(kit, "%s", kit_error());
+    for (int i = 0; i < 2; i++) {
+        kit_request *r = kit_request_new(kit, "GET", "/");
+        kit_request_header(r, "apikey", "k");
+        cr_expect_eq(kit_run(r), i == 0 ? 200 : 429);
+    }
+    expect_line(kit, "rate_limit_hits_total{client_id=\"ann\",route=\"r\"} 1");
+    expect_line(kit, "kong_http_requests_total{service=\"s\",route=\"r\",code=\"429\","
+                     "source=\"kong\",workspace=\"default\",consumer=\"\"} 1");
+    kit_close(kit);
+}
+
+Test(prometheus, a_service_without_name_goes_by_its_host)
+{
+    struct kit *kit =
+        kit_open("_format_version: '3.0'\n"
+                 "services: [{url: http://orders.test:81, routes: [{name: r, paths: [/]}]}]\n"
+                 "plugins: [{name: prometheus, config: {status_code_metrics: true}}]\n");
+    cr_assert_not_null(kit, "%s", kit_error());
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    expect_line(kit, "kong_http_requests_total{service=\"orders.test\",route=\"r\",code=\"200\","
+                     "source=\"service\",workspace=\"default\",consumer=\"\"} 1");
+    kit_close(kit);
+}
+
+Test(prometheus, a_route_without_service)
+{
+    struct kit *kit = kit_open("_format_version: '3.0'\n"
+                               "routes: [{name: r, paths: [/]}]\n"
+                               "plugins: [{name: key-auth},\n"
+                               "  {name: prometheus, config: {status_code_metrics: true}}]\n");
+    cr_assert_not_null(kit, "%s", kit_error());
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 401);
+    expect_line(kit, "kong_http_requests_total{service=\"\",route=\"r\",code=\"401\","
+                     "source=\"kong\",workspace=\"default\",consumer=\"\"} 1");
+    kit_close(kit);
+}
+
+Test(prometheus, own_buckets)
+{
+    struct kit *kit = open_kit(
+        "names: both, latency_metrics: true, buckets: {kong_latency_ms: [0.5, 4], "
+        "upstream_latency_ms: [10, 75], request_latency_ms: [33], "
+        "http_request_duration_seconds: [0.3], upstream_request_duration_seconds: [0.07, 7]}");
+    kit_request *r = kit_request_new(kit, "GET", "/");
+    kit_target_takes(r, 70);
+    cr_expect_eq(kit_run(r), 200);
+    static const char *const lines[] = {
+        "kong_kong_latency_ms_bucket{service=\"s\",route=\"r\",workspace=\"default\",le=\"0.5\"} 1",
+        "kong_kong_latency_ms_bucket{service=\"s\",route=\"r\",workspace=\"default\",le=\"4\"} 1",
+        "kong_upstream_latency_ms_bucket{service=\"s\",route=\"r\",workspace=\"default\","
+        "le=\"10\"} 0",
+        "kong_upstream_latency_ms_bucket{service=\"s\",route=\"r\",workspace=\"default\","
+        "le=\"75\"} 1",
+        "kong_request_latency_ms_bucket{service=\"s\",route=\"r\",workspace=\"default\","
+        "le=\"33\"} 0",
+        "http_request_duration_seconds_bucket{method=\"GET\",route=\"r\",status_code=\"200\","
+        "service=\"s\",le=\"0.3\"} 1",
+        "upstream_request_duration_seconds_bucket{service=\"s\",status_code=\"200\",le=\"0.07\"} 1",
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        expect_line(kit, lines[i]);
+    expect_none(kit, "le=\"1\"}");
+    expect_none(kit, "le=\"60000\"}");
+    kit_close(kit);
+}
+
+/* Kong's, to the last: dashboards compute quantiles of them. */
+Test(prometheus, the_default_buckets_are_kongs)
+{
+    static const struct {
+        const char *family;
+        double le[20];
+    } rows[] = {
+        {"kong_kong_latency_ms",
+         {1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000}},
+        {"kong_upstream_latency_ms",
+         {25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000}},
+        {"kong_request_latency_ms",
+         {25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000}},
+        {"http_request_duration_seconds",
+         {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}},
+        {"upstream_request_duration_seconds", {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5}},
+    };
+    struct kit *kit = open_kit("names: both, latency_metrics: true");
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char part[128];
+        (void)snprintf(part, sizeof(part), "\n%s_bucket{", rows[i].family);
+        const char *at = kit_metrics(kit);
+        for (size_t k = 0; rows[i].le[k] > 0; k++) {
+            char wanted[48];
+            at = strstr(at, part);
+            cr_assert_not_null(at, "%s has %zu buckets", rows[i].family, k);
+            at++;
+            (void)snprintf(wanted, sizeof(wanted), "le=\"%.15g\"}", rows[i].le[k]);
+            const char *end = strchr(at, '\n');
+            const char *le = strstr(at, wanted);
+            cr_expect(le != NULL && le < end, "%s: no %s", rows[i].family, wanted);
+        }
+        at = strstr(at, part);
+        cr_assert(at != NULL && strstr(at, "le=\"+Inf\"}") < strchr(at + 1, '\n'), "%s",
+                  rows[i].family);
+        cr_expect_null(strstr(at + 1, part), "%s: a bucket too many", rows[i].family);
+    }
+    kit_close(kit);
+}
+
+Test(prometheus, labels_are_escaped)
+{
+    struct kit *kit =
+        kit_open("_format_version: '3.0'\n"
+                 "services: [{name: s, url: http://t, routes: [{name: r, paths: [/]}]}]\n"
+                 "consumers: [{username: \"a\\\"b\\\\c\", keyauth_credentials: [{key: k}]}]\n"
+                 "plugins: [{name: key-auth}, {name: prometheus,\n"
+                 "  config: {status_code_metrics: true, per_consumer: true}}]\n");
+    cr_assert_not_null(kit, "%s", kit_error());
+    kit_request *r = kit_request_new(kit, "GET", "/");
+    kit_request_header(r, "apikey", "k");
+    cr_expect_eq(kit_run(r), 200);
+    expect_line(kit, "kong_http_requests_total{service=\"s\",route=\"r\",code=\"200\","
+                     "source=\"service\",workspace=\"default\",consumer=\"a\\\"b\\\\c\"} 1");
+    kit_close(kit);
+}
+
+/* 10,000 clients may have a series each; whoever comes then shares one. */
+Test(prometheus, series_beyond_the_budget_share_one)
+{
+    struct kit *kit = kit_open(
+        "_format_version: '3.0'\n"
+        "services: [{name: s, url: http://t, routes: [{name: r, paths: [/]}]}]\n"
+        "plugins: [{name: prometheus, config: {names: seed, status_code_metrics: true}},\n"
+        "  {name: rate-limiting, config: {minute: 1, policy: local, limit_by: service}}]\n");
+    cr_assert_not_null(kit, "%s", kit_error());
+    for (int i = 0; i <= 10003; i++) {
+        char ip[32];
+        (void)snprintf(ip, sizeof(ip), "10.0.%d.%d", i / 256, i % 256);
+        kit_request *r = kit_request_new(kit, "GET", "/");
+        kit_request_client_ip(r, ip);
+        (void)kit_run(r);
+        kit_request_free(r);
+    }
+    expect_line(kit, "rate_limit_hits_total{client_id=\"overflow\",route=\"overflow\"} 3");
+    expect_line(kit, "rate_limit_hits_total{client_id=\"10.0.0.1\",route=\"r\"} 1");
+    kit_close(kit);
+}
+
+Test(prometheus, two_policies_share_the_families)
+{
+    struct kit *kit = kit_open(
+        "_format_version: '3.0'\n"
+        "services: [{name: s, url: http://t, routes: [{name: r, paths: [/], plugins:\n"
+        "   [{name: prometheus, config: {status_code_metrics: true, bandwidth_metrics: true}}]},\n"
+        "   {name: q, paths: [/q]}]}]\n"
+        "plugins: [{name: prometheus, config: {status_code_metrics: true}}]\n");
+    cr_assert_not_null(kit, "%s", kit_error());
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    kit_request *r = kit_request_new(kit, "GET", "/q");
+    kit_request_route(r, "q");
+    cr_expect_eq(kit_run(r), 200);
+    expect_line(kit, "kong_http_requests_total{service=\"s\",route=\"r\",code=\"200\","
+                     "source=\"service\",workspace=\"default\",consumer=\"\"} 1");
+    expect_line(kit, "kong_http_requests_total{service=\"s\",route=\"q\",code=\"200\","
+                     "source=\"service\",workspace=\"default\",consumer=\"\"} 1");
+    expect_none(kit, "kong_bandwidth_bytes{service=\"s\",route=\"q\"");
+    kit_close(kit);
+}
+
+Test(prometheus, wrong_configurations_are_refused_where_they_are_wrong)
+{
+    static const struct {
+        const char *reason, *config, *why;
+    } rows[] = {
+        {"no such field", "per_consumers: true", "per_consumers"},
+        {"another set of names", "names: both2", "names"},
+        {"not a boolean", "latency_metrics: 12", "latency_metrics"},
+        {"falling buckets", "buckets: {kong_latency_ms: [5, 1]}", "kong_latency_ms"},
+        {"the same twice", "buckets: {request_latency_ms: [5, 5]}", "request_latency_ms"},
+        {"no buckets at all", "buckets: {upstream_latency_ms: []}", "upstream_latency_ms"},
+        {"text", "buckets: {upstream_latency_ms: [x]}", "upstream_latency_ms"},
+        {"too many",
+         "buckets: {http_request_duration_seconds: [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,"
+         "19,20,21,22,23,24,25,26,27,28,29,30,31,32,33]}",
+         "at most 32 buckets, got 33"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        (void)snprintf(yaml, sizeof(yaml),
+                       "_format_version: '3.0'\nplugins: [{name: prometheus, config: {%s}}]\n",
+                       rows[i].config);
+        struct kit *kit = kit_open(yaml);
+        cr_expect_null(kit, "%s", rows[i].reason);
+        cr_expect_not_null(strstr(kit_error(), rows[i].why), "%s: %s", rows[i].reason, kit_error());
+        kit_close(kit);
+    }
+}
+
+Test(prometheus, the_example_of_the_readme_works)
+{
+    struct kit *kit = kit_open_markdown("plugins/prometheus/README.md");
+    cr_assert_not_null(kit, "%s", kit_error());
+    cr_expect_str_empty(kit_warnings());
+    kit_close(kit);
 }

@@ -425,9 +425,24 @@ Test(rate_limiting, what_is_refused)
         {"nothing per minute", YAML("{minute: 0}"), "value must be greater than 0"},
         {"cluster needs a database", YAML("{minute: 1, policy: cluster}"),
          "expected one of: local, redis"},
-        {"redis that must be there",
-         YAML("{minute: 1, policy: redis, redis: {host: h}, fault_tolerant: false}"),
-         "redis is not there yet"},
+        {"no port", YAML("{minute: 1, policy: redis, redis: {host: h, port: 0}}"),
+         "value should be between 1 and 65535"},
+        {"both forms of redis, and they differ",
+         YAML("{minute: 1, policy: redis, redis: {host: h}, redis_host: i}"), "redis"},
+        {"an algorithm nobody knows", YAML("{minute: 1, algorithm: leaky}"), "expected one of: "},
+        {"a burst of windows", YAML("{minute: 1, burst: 2}"),
+         "burst can only be used with the token-bucket algorithm"},
+        {"a burst of none", YAML("{minute: 1, algorithm: token-bucket, burst: 0.5}"),
+         "value should be between 1 and 1000000000"},
+        {"a bucket that fills for ever", YAML("{year: 1, algorithm: token-bucket, burst: 1000}"),
+         "more than 31 years"},
+        {"a sync rate of a bucket",
+         YAML("{minute: 1, policy: redis, redis: {host: h}, algorithm: token-bucket, sync_rate: "
+              "1}"),
+         "sync_rate can only be used with fixed windows"},
+        {"a fallback nobody knows", YAML("{minute: 1, fallback: moon}"), "expected one of: "},
+        {"a policy header that is neither", YAML("{minute: 1, policy_header: maybe}"),
+         "expected one of: "},
         {"redis without host", YAML("{minute: 1, policy: redis}"),
          "config.redis.host: required field missing"},
         {"by header, but which", YAML("{minute: 1, limit_by: header}"),
@@ -455,13 +470,25 @@ Test(rate_limiting, what_is_refused)
 
 Test(rate_limiting, every_field_loads)
 {
-    kit_close(open_kit(YAML("{second: 1, minute: 1, hour: 2, day: 3, month: 4, year: 5, limit_by: "
-                            "consumer, header_name: X-A, path: /x, policy: local, fault_tolerant: "
-                            "false, hide_client_headers: false, error_code: 429, error_message: m, "
-                            "sync_rate: -1, redis: {host: h, port: 1, timeout: 1, username: u, "
-                            "password: p, database: 1, ssl: true, ssl_verify: true, server_name: "
-                            "n}}")));
+    kit_close(
+        open_kit(YAML("{second: 1, minute: 1, hour: 2, day: 3, month: 4, year: 5, limit_by: "
+                      "consumer, header_name: X-A, path: /x, policy: local, fault_tolerant: "
+                      "false, hide_client_headers: false, error_code: 429, error_message: m, "
+                      "sync_rate: -1, redis: {host: h, port: 1, timeout: 1, username: u, "
+                      "password: p, database: 1, ssl: true, ssl_verify: true, server_name: "
+                      "n}, algorithm: fixed-window, fallback: local, policy_header: never}")));
+    kit_close(open_kit(YAML("{minute: 1, algorithm: token-bucket, burst: 5}")));
+    kit_close(open_kit(YAML("{minute: 1, algorithm: sliding-window, policy_header: auto}")));
+    kit_close(open_kit(YAML("{minute: 1, policy: redis, redis: {host: h}, sync_rate: 0.02}")));
     kit_close(open_kit(YAML("{minute: 1, redis_host: h, redis_port: 1, redis_timeout: 1, "
                             "redis_username: u, redis_password: p, redis_database: 1, redis_ssl: "
                             "true, redis_ssl_verify: true, redis_server_name: n}")));
+}
+
+Test(rate_limiting, the_example_of_the_readme_loads_without_a_warning)
+{
+    struct kit *kit = kit_open_markdown("plugins/rate-limiting/README.md");
+    cr_assert_not_null(kit, "%s", kit_error());
+    cr_expect_str_eq(kit_warnings(), "");
+    kit_close(kit);
 }

@@ -15,6 +15,7 @@ static const struct {
     {"tenant-quota", "sdk/examples/tenant-quota/tenant-quota.c"},
     {"probe", "plugin-tests/testkit/plugins/probe.c"},
     {"shout", "plugin-tests/testkit/plugins/shout.c"},
+    {"peers", "core/tests/e2e/abi/peers.c"},
 };
 
 static void build(const char *tree, const char *folder, size_t index)

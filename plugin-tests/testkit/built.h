@@ -1,5 +1,5 @@
-/* Plugins for these tests (tenant-quota, probe, shout), built as a stranger builds one: with the
- * SDK's headers and nothing else of weir, once before the tests run. */
+/* Plugins for these tests (tenant-quota, probe, shout, peers), built as a stranger builds one: with
+ * the SDK's headers and nothing else of weir, once before the tests run. */
 #ifndef TESTKIT_TESTS_BUILT_H
 #define TESTKIT_TESTS_BUILT_H
 

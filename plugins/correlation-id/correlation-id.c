@@ -6,14 +6,14 @@
 
 #include <weir/weir.h>
 
-enum { UUID_SIZE = 36, ID_MAX = 96 };
+enum { UUID_SIZE = 36, ID_MAX = 160 };
 
 typedef struct correlation correlation;
 typedef size_t generate_id(weir_request *request, char out[ID_MAX]);
 
 struct correlation {
     weir_str header_name, generator;
-    bool echo_downstream;
+    bool echo_downstream, in_error_bodies;
     /* Ours, after the configuration. */
     weir_header_id header;
     generate_id *generate;
@@ -31,6 +31,8 @@ static const weir_field fields[] = {
               .flags = WEIR_REQUIRED, .help = "how an id is made when the client sends none"),
     WEIR_BOOLEAN(correlation, echo_downstream, .def = "false", .flags = WEIR_REQUIRED,
                  .help = "send the id to the client as well"),
+    WEIR_BOOLEAN(correlation, in_error_bodies, .def = "false",
+                 .help = "show the id in the gateway's own JSON error bodies"),
 };
 
 /* Of the worker, whatever policy asks: the ids of all of them must differ, reloads included. */
@@ -61,15 +63,20 @@ static size_t make_counted(weir_request *request, char out[ID_MAX])
     return UUID_SIZE + 1 + sizeof(digits) - at;
 }
 
-/* ADDRESS-PORT-PID-CONNECTION-REQUEST-SECONDS.mmm. Of the connection a plugin knows the port alone:
- * the address is the wildcard one, a worker-wide count stands for the connection. */
+/* ADDRESS-PORT-PID-CONNECTION-REQUEST-SECONDS.mmm: which connection, and which of its requests. */
 static size_t make_tracker(weir_request *request, char out[ID_MAX])
 {
     int64_t now = weir_now_ms();
-    return (size_t)snprintf(out, ID_MAX, "0.0.0.0-%lld-%ld-%llu-1-%lld.%03lld",
-                            (long long)weir_request_number(request, WEIR_NUMBER_PORT),
-                            (long)getpid(), (unsigned long long)++count, (long long)(now / 1000),
-                            (long long)(now % 1000));
+    int64_t connection = weir_request_number(request, WEIR_NUMBER_CONNECTION);
+    int64_t requests = weir_request_number(request, WEIR_NUMBER_CONNECTION_REQUESTS);
+    weir_str address = weir_request_text(request, WEIR_TEXT_SERVER_IP);
+    if (address.data == NULL || address.size > 64)
+        address = WEIR_LIT("unix:");
+    return (size_t)snprintf(out, ID_MAX, "%.*s-%lld-%ld-%lld-%lld-%lld.%03lld", (int)address.size,
+                            address.data, (long long)weir_request_number(request, WEIR_NUMBER_PORT),
+                            (long)getpid(), (long long)(connection == WEIR_UNSET ? 0 : connection),
+                            (long long)(requests == WEIR_UNSET ? 1 : requests),
+                            (long long)(now / 1000), (long long)(now % 1000));
 }
 
 static generate_id *const makers[] = {make_uuid, make_counted, make_tracker};
@@ -91,7 +98,8 @@ static int configure(void *self, weir_error *error)
 
 /* ---- the log */
 
-/* As a JSON string. Fields may hold any byte from 0x80 on: taken for ISO 8859-1. */
+/* As a JSON string: for ids that the host does not take as its own. Fields may hold any byte from
+ * 0x80 on: taken for ISO 8859-1. */
 static weir_str quote(weir_request *request, weir_str text)
 {
     static const char digits[] = "0123456789abcdef";
@@ -119,9 +127,18 @@ static weir_str quote(weir_request *request, weir_str text)
 
 /* ---- hooks */
 
-static bool remember(weir_request *request, per_request *mine, weir_str id)
+/* Nearly every id is printable and short: the host keeps it, and shows it wherever it speaks of the
+ * request. What else a client may send is passed on and logged all the same. */
+static bool remember(weir_request *request, const correlation *policy, per_request *mine,
+                     weir_str id)
 {
-    char *copy = weir_request_alloc(request, id.size + 1);
+    weir_status status =
+        weir_correlate(request, id, policy->in_error_bodies ? WEIR_CORRELATE_ERRORS : 0);
+    if (status == WEIR_SUCCESS)
+        mine->id = weir_request_text(request, WEIR_TEXT_CORRELATION_ID);
+    if (status != WEIR_INVALID)
+        return status == WEIR_SUCCESS;
+    char *copy = weir_request_alloc(request, id.size);
     if (copy == NULL)
         return false;
     memcpy(copy, id.data, id.size);
@@ -140,7 +157,7 @@ static bool find_id(weir_request *request, const correlation *policy, per_reques
     *out_made = id.size == 0;
     if (*out_made)
         id = (weir_str){made, policy->generate(request, made)};
-    return remember(request, mine, id);
+    return remember(request, policy, mine, id);
 }
 
 static weir_verdict on_access(weir_request *request, void *self, void *context)
@@ -171,6 +188,6 @@ static weir_verdict on_response_headers(weir_request *request, void *self, void 
                : WEIR_FAIL;
 }
 
-WEIR_PLUGIN("correlation-id", "1.0.0", 0, .priority = 100001, WEIR_SELF(correlation),
+WEIR_PLUGIN("correlation-id", "1.1.0", 0, .priority = 100001, WEIR_SELF(correlation),
             WEIR_CONTEXT(per_request), WEIR_FIELDS(fields), .configure = configure,
             .access = on_access, .response_headers = on_response_headers);

@@ -1,38 +1,35 @@
 /* One line of JSON for each request, appended to a file. A line is one system call on a descriptor
- * that only appends, so the lines of several workers do not mix. What cannot be written is lost and
- * counted: a log never delays a request. */
+ * that only appends, so the lines of several workers do not mix. What cannot be written waits, and
+ * in the end is lost and counted: a log never delays a request. Next: sink.h. */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <weir/weir.h>
 
 #include "constant.h"
-
-#define CHECK_EVERY_US 1000000 /* was the file renamed away? can it be opened now? */
+#include "sink.h"
 
 typedef struct {
     weir_str path;
     bool reopen;
     weir_list custom_fields_by_lua;
 
+    int64_t queue_bytes;
+    weir_str overflow;
+
     char *file;       /* path, terminated */
     weir_str *values; /* JSON, one for each custom field */
-    weir_metric *lost_lines;
-    int fd;       /* -1: not open */
-    dev_t device; /* of fd */
-    ino_t inode;
-    bool checked;       /* checked_us holds */
-    int64_t checked_us; /* when fd was last compared with the path, or opening it failed */
+    weir_metric *lost_lines, *waiting_bytes;
+    sink sink;
+    size_t waiting;     /* bytes, as the metric has them */
+    uint64_t counted;   /* lost lines, as the metric has them */
     int failure;        /* errno that was logged last; 0: all is well */
-    uint64_t lost;      /* lines since then */
-    bool cut;           /* the last line misses its end */
+    uint64_t lost;      /* lines since all was well */
+    bool loss_told;     /* of these */
     bool field_refused; /* one was logged */
 } file_log;
 
+static const char *const overflows[] = {"drop-newest", "drop-oldest", NULL};
 static const weir_field fields[] = {
     WEIR_STRING(file_log, path, .flags = WEIR_REQUIRED,
                 .help = "file the lines are appended to, made when it does not exist"),
@@ -40,9 +37,52 @@ static const weir_field fields[] = {
                  .help = "open the file for each line instead of keeping it open"),
     WEIR_MAP(file_log, custom_fields_by_lua,
              .help = "members to set in the line (dotted keys); only Lua that returns a constant"),
+    WEIR_BYTES(file_log, queue_bytes, .def = "1m", .flags = WEIR_NOT_NEGATIVE, .max = 1 << 30,
+               .help = "lines of a worker that may wait for a file that takes none now"),
+    WEIR_ENUM(file_log, overflow, .def = "drop-newest", .choices = overflows,
+              .help = "which line is lost when no more may wait"),
 };
 
 static const char *const labels[] = {"path", NULL};
+
+/* ---- what became of the lines */
+
+/* A line in weir's own log when a fault begins, changes and ends, not for each request. */
+static void report(void *self, weir_request *request)
+{
+    file_log *policy = self;
+    const sink *of = &policy->sink;
+    char text[128];
+    uint64_t lost = of->lost - policy->counted;
+    if (sink_waiting(of) != policy->waiting) {
+        policy->waiting = sink_waiting(of);
+        weir_metric_set(policy->waiting_bytes, &policy->path, (double)policy->waiting);
+    }
+    if (lost > 0) {
+        weir_metric_add(policy->lost_lines, &policy->path, (double)lost);
+        policy->counted = of->lost;
+        policy->lost += lost;
+    }
+    int failure = of->failure == EAGAIN ? 0 : of->failure;
+    if (failure != 0 && failure != policy->failure)
+        weir_log(request, WEIR_LOG_ERROR, "%s: cannot write: %s; lines are kept up to %lld bytes",
+                 policy->file, strerror_r(failure, text, sizeof(text)),
+                 (long long)policy->queue_bytes);
+    policy->failure = failure != 0 ? failure : policy->failure;
+    if (policy->lost > 0 && !policy->loss_told)
+        weir_log(request, WEIR_LOG_ERROR, "%s: lines are lost, %zu bytes wait already",
+                 policy->file, sink_waiting(of));
+    policy->loss_told = policy->lost > 0;
+    if (of->failure != 0 || sink_waiting(of) > 0 || (policy->failure == 0 && policy->lost == 0))
+        return;
+    weir_log(request, WEIR_LOG_NOTICE, "%s: written again, %llu lines were lost", policy->file,
+             (unsigned long long)policy->lost);
+    policy->failure = 0;
+    policy->lost = 0;
+    policy->loss_told = false;
+}
+
+/* ---- configuration */
 
 static bool path_is_valid(weir_str path)
 {
@@ -83,7 +123,7 @@ static int read_custom_fields(file_log *policy, weir_error *error)
 static int configure(void *self, weir_error *error)
 {
     file_log *policy = self;
-    policy->fd = -1;
+    policy->sink.fd = -1;
     if (!path_is_valid(policy->path)) {
         weir_error_at(error, "path", "not a valid filename");
         return -1;
@@ -98,143 +138,22 @@ static int configure(void *self, weir_error *error)
     policy->lost_lines = weir_metric_open(
         error, self, WEIR_METRIC_COUNTER, WEIR_LIT("weir_file_log_lost_lines_total"),
         WEIR_LIT("Lines of file-log that could not be written whole"), labels, NULL, 0);
-    if (policy->lost_lines == NULL)
+    policy->waiting_bytes =
+        weir_metric_open(error, self, WEIR_METRIC_GAUGE, WEIR_LIT("weir_file_log_waiting_bytes"),
+                         WEIR_LIT("Lines of file-log that wait for their file"), labels, NULL, 0);
+    if (policy->lost_lines == NULL || policy->waiting_bytes == NULL)
         return -1;
+    policy->sink.policy = policy;
+    policy->sink.file = policy->file;
+    policy->sink.reopen = policy->reopen;
+    policy->sink.limit = (size_t)policy->queue_bytes;
+    policy->sink.drop_oldest = policy->overflow.size == sizeof("drop-oldest") - 1 &&
+                               memcmp(policy->overflow.data, "drop-oldest", 11) == 0;
+    policy->sink.report = report;
     return read_custom_fields(policy, error);
 }
 
-/* ---- the file */
-
-static void close_file(file_log *policy)
-{
-    if (policy->fd >= 0)
-        (void)close(policy->fd);
-    policy->fd = -1;
-}
-
-/* A standard stream that cannot be opened by name (a socket, or other user's) is still ours. */
-static int standard_stream(const char *file)
-{
-    if (strcmp(file, "/dev/stdout") == 0)
-        return STDOUT_FILENO;
-    return strcmp(file, "/dev/stderr") == 0 ? STDERR_FILENO : -1;
-}
-
-/* 0, or errno. */
-static int open_file(file_log *policy)
-{
-    struct stat facts;
-    /* O_NONBLOCK: a pipe that nobody reads must not stop the worker. */
-    int fd =
-        open(policy->file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
-    int failure = fd < 0 ? errno : 0;
-    if (fd < 0 && standard_stream(policy->file) >= 0)
-        fd = fcntl(standard_stream(policy->file), F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return failure;
-    if (fstat(fd, &facts) != 0) {
-        failure = errno;
-        (void)close(fd);
-        return failure;
-    }
-    policy->fd = fd;
-    policy->device = facts.st_dev;
-    policy->inode = facts.st_ino;
-    policy->cut = false;
-    return 0;
-}
-
-/* Log rotation renames the file and expects a new one under the old name. */
-static bool was_renamed_away(const file_log *policy)
-{
-    struct stat facts;
-    if (standard_stream(policy->file) >= 0)
-        return false;
-    return stat(policy->file, &facts) != 0 || facts.st_dev != policy->device ||
-           facts.st_ino != policy->inode;
-}
-
-/* The descriptor for the next line is open. 0, or errno. */
-static int prepare_file(file_log *policy)
-{
-    int64_t now_us = weir_mono_us();
-    bool is_due = !policy->checked || now_us - policy->checked_us >= CHECK_EVERY_US;
-    if (policy->reopen) {
-        close_file(policy);
-        return open_file(policy);
-    }
-    if (!is_due)
-        return policy->fd >= 0 ? 0 : policy->failure;
-    policy->checked = true;
-    policy->checked_us = now_us;
-    if (policy->fd >= 0 && was_renamed_away(policy))
-        close_file(policy);
-    return policy->fd >= 0 ? 0 : open_file(policy);
-}
-
-/* Behind the first `size` bytes of the parts. */
-static struct iovec *skip_bytes(struct iovec *parts, int *count, size_t size)
-{
-    while (*count > 0 && size >= parts->iov_len) {
-        size -= parts->iov_len;
-        parts++;
-        (*count)--;
-    }
-    if (*count > 0 && size > 0) {
-        parts->iov_base = (char *)parts->iov_base + size;
-        parts->iov_len -= size;
-    }
-    return parts;
-}
-
-/* One call, but when the disk or the pipe takes only a part. 0, or errno. */
-static int write_line(file_log *policy, weir_str line)
-{
-    static char newline[] = "\n";
-    struct iovec all[3] = {0}, *parts = all;
-    int count = 0;
-    bool begun = false;
-    if (policy->cut)
-        all[count++] = (struct iovec){newline, 1};
-    /* writev() does not write there: its struct serves readv() too. */
-    memcpy(&all[count].iov_base, &line.data, sizeof(line.data));
-    all[count++].iov_len = line.size;
-    all[count++] = (struct iovec){newline, 1};
-    while (count > 0) {
-        ssize_t written = writev(policy->fd, parts, count);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0) {
-            policy->cut = policy->cut || begun;
-            return written < 0 ? errno : EIO;
-        }
-        begun = true;
-        parts = skip_bytes(parts, &count, (size_t)written);
-    }
-    policy->cut = false;
-    return 0;
-}
-
-/* A line in weir's own log when it begins, changes and ends, not for each request. */
-static void report(file_log *policy, weir_request *request, int failure)
-{
-    char text[128];
-    if (failure != 0) {
-        policy->lost++;
-        weir_metric_add(policy->lost_lines, &policy->path, 1);
-    }
-    if (failure == policy->failure)
-        return;
-    policy->failure = failure;
-    if (failure != 0) {
-        weir_log(request, WEIR_LOG_ERROR, "%s: cannot write: %s; lines are lost", policy->file,
-                 strerror_r(failure, text, sizeof(text)));
-        return;
-    }
-    weir_log(request, WEIR_LOG_NOTICE, "%s: written again, %llu lines were lost", policy->file,
-             (unsigned long long)policy->lost);
-    policy->lost = 0;
-}
+/* ---- hooks */
 
 static void set_custom_fields(file_log *policy, weir_request *request)
 {
@@ -254,19 +173,14 @@ static void on_log(weir_request *request, void *self, void *context)
     file_log *policy = self;
     (void)context;
     set_custom_fields(policy, request);
-    weir_str line = weir_log_document(request);
-    int failure = line.data == NULL ? ENOMEM : prepare_file(policy);
-    if (failure == 0)
-        failure = write_line(policy, line);
-    if (policy->reopen)
-        close_file(policy);
-    report(policy, request, failure);
+    sink_line(&policy->sink, request, weir_log_document(request));
 }
 
 static void stop(void *self)
 {
-    close_file(self);
+    file_log *policy = self;
+    sink_close(&policy->sink);
 }
 
-WEIR_PLUGIN("file-log", "1.0.0", 0, .priority = 9, WEIR_SELF(file_log), WEIR_FIELDS(fields),
+WEIR_PLUGIN("file-log", "1.1.0", 0, .priority = 9, WEIR_SELF(file_log), WEIR_FIELDS(fields),
             .configure = configure, .stop = stop, .log = on_log);

@@ -1,228 +1,160 @@
 #include "body.h"
 
-#include "json.h"
-#include "multipart.h"
-#include "text.h"
+#include <string.h>
+#include <strings.h>
 
-/* Of a key name: the host interns no longer ones. */
-#define NAME_BYTES_MAX 256
-
-/* A piece of a form or of a JSON object: what stands between two separators. */
-typedef struct piece {
-    weir_str raw;
-    weir_str name, value; /* raw as well */
-    bool has_value;
-} piece;
-
-/* Where the pieces of a body are. */
-typedef struct pieces {
-    weir_str inside; /* without the braces of an object */
-    char separator;
-    size_t at;
-    bool done;
-} pieces;
-
-/* %XX and '+'; broken escapes stay as they are. Never more than raw.size bytes. */
-static size_t form_decode(weir_str raw, char *out)
+static bool is_blank(char c)
 {
-    size_t size = 0;
-    for (size_t i = 0; i < raw.size; i++) {
-        char c = raw.data[i];
-        int high = c == '%' && i + 2 < raw.size ? hex_digit(raw.data[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(raw.data[i + 2]) : -1;
-        if (low >= 0) {
-            c = (char)(high * 16 + low);
-            i += 2;
-        } else if (c == '+') {
-            c = ' ';
-        }
-        out[size++] = c;
-    }
-    return size;
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* ---- pieces of both */
-
-static bool pieces_of(const body *from, pieces *out)
+body_kind body_kind_of(weir_str content_type)
 {
-    *out = (pieces){.inside = from->text, .separator = '&'};
-    if (from->kind == BODY_FORM)
-        return true;
-    if (!json_is_object(from->text))
-        return false;
-    weir_str object = text_trim(from->text);
-    *out = (pieces){.inside = text_part(object, 1, object.size - 1), .separator = ','};
-    return true;
+    static const struct {
+        weir_str type;
+        body_kind kind;
+    } types[] = {{{"application/x-www-form-urlencoded", 33}, BODY_FORM},
+                 {{"application/json", 16}, BODY_JSON},
+                 {{"multipart/form-data", 19}, BODY_MULTIPART}};
+    if (content_type.data == NULL)
+        return BODY_OTHER;
+    const char *at = content_type.data, *end = at + content_type.size;
+    const char *more = memchr(at, ';', content_type.size);
+    if (more != NULL)
+        end = more;
+    while (at < end && is_blank(*at))
+        at++;
+    while (end > at && is_blank(end[-1]))
+        end--;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if ((size_t)(end - at) == types[i].type.size &&
+            strncasecmp(at, types[i].type.data, types[i].type.size) == 0)
+            return types[i].kind;
+    return BODY_OTHER;
 }
 
-static bool next_piece(pieces *walk, piece *out)
+/* Only members of an object count, so nothing else is worth the memory of a document. */
+static weir_status take_json(weir_request *request, body *into, weir_str text)
 {
-    if (walk->done)
-        return false;
-    weir_str inside = walk->inside;
-    bool json = walk->separator == ',';
-    size_t end = json ? json_find_comma(inside, walk->at) : text_find(inside, walk->at, '&');
-    weir_str raw = text_part(inside, walk->at, end);
-    size_t name_end = text_find(raw, 0, '=');
-    if (json) {
-        weir_str start = text_trim(raw);
-        size_t lead = (size_t)(start.data - raw.data);
-        name_end = start.size == 0 ? raw.size : text_find(raw, json_skip_string(raw, lead), ':');
-    }
-    *out = (piece){.raw = raw,
-                   .name = text_part(raw, 0, name_end),
-                   .value = text_part(raw, name_end < raw.size ? name_end + 1 : raw.size, raw.size),
-                   .has_value = name_end < raw.size};
-    if (json) {
-        out->name = text_trim(out->name);
-        out->value = text_trim(out->value);
-    }
-    walk->done = end >= inside.size;
-    walk->at = end + 1;
-    return true;
+    size_t at = 0;
+    while (at < text.size && is_blank(text.data[at]))
+        at++;
+    return at == text.size || text.data[at] != '{'
+               ? WEIR_INVALID
+               : weir_json_parse_top(text, weir_alloc_of_request, request, &into->json, NULL);
 }
 
-static size_t decode(const pieces *walk, weir_str raw, char *out)
+bool body_take(weir_request *request, body *into, weir_str text, weir_str content_type)
 {
-    return walk->separator == '&' ? form_decode(raw, out) : json_decode(raw, out);
-}
-
-static bool is_named(const pieces *walk, const piece *item, weir_str name)
-{
-    /* The longest way to write a byte is \u0061. */
-    char text[6 * NAME_BYTES_MAX + 2];
-    if (item->name.size > sizeof(text))
-        return false;
-    return text_equal((weir_str){text, decode(walk, item->name, text)}, name);
-}
-
-static key_found value_of(weir_request *request, const pieces *walk, const piece *item,
-                          weir_str *out_value)
-{
-    if (walk->separator == '&' && !item->has_value)
-        return KEY_ABSENT; /* a name alone is no text */
-    char first = item->value.size == 0 ? '\0' : item->value.data[0];
-    if (walk->separator == ',' && (first == '{' || first == '['))
-        return KEY_REPEATED;
-    if (walk->separator == ',' && first != '"')
-        return KEY_ABSENT;
-    char *text = weir_request_alloc(request, item->value.size + 1);
-    if (text == NULL)
-        return KEY_NO_MEMORY;
-    *out_value = (weir_str){text, decode(walk, item->value, text)};
-    return KEY_FOUND;
-}
-
-/* ---- the three kinds */
-
-body body_of_type(weir_request *request, weir_str content_type)
-{
-    body made = {.kind = BODY_OTHER};
-    weir_str type = content_type;
-    if (type.data == NULL)
-        return made;
-    type.size = text_find(type, 0, ';');
-    type = text_trim(type);
-    if (type.size == 33 && text_starts_nocase(type, WEIR_LIT("application/x-www-form-urlencoded")))
-        made.kind = BODY_FORM;
-    else if (type.size == 16 && text_starts_nocase(type, WEIR_LIT("application/json")))
-        made.kind = BODY_JSON;
-    else if (type.size == 19 && text_starts_nocase(type, WEIR_LIT("multipart/form-data")) &&
-             multipart_delimiter(request, content_type, &made.delimiter))
-        made.kind = BODY_MULTIPART;
-    return made;
-}
-
-static key_found find_piece(weir_request *request, const body *from, weir_str name,
-                            weir_str *out_value)
-{
-    pieces walk;
-    piece item;
-    key_found found = KEY_ABSENT;
-    size_t count = 0;
-    if (!pieces_of(from, &walk))
-        return KEY_ABSENT;
-    while (next_piece(&walk, &item)) {
-        if (!is_named(&walk, &item, name))
-            continue;
-        /* Of a JSON member written twice the last one holds; a form argument written twice is one
-         * key too many. */
-        if (++count > 1 && from->kind == BODY_FORM)
-            return KEY_REPEATED;
-        found = value_of(request, &walk, &item, out_value);
-        if (found == KEY_NO_MEMORY)
-            return found;
-    }
-    return found;
-}
-
-key_found body_find(weir_request *request, const body *from, weir_str name, weir_str *out_value)
-{
-    switch (from->kind) {
+    weir_status status = WEIR_INVALID;
+    switch (into->kind) {
     case BODY_FORM:
+        status = weir_form_parse(&into->form, text, weir_alloc_of_request, request);
+        break;
     case BODY_JSON:
-        return find_piece(request, from, name, out_value);
-    case BODY_MULTIPART: {
-        multipart_part part;
-        size_t count = multipart_find(from->text, from->delimiter, name, &part);
-        if (count == 1)
-            *out_value = part.content;
-        return count == 0 ? KEY_ABSENT : count == 1 ? KEY_FOUND : KEY_REPEATED;
+        status = take_json(request, into, text);
+        break;
+    case BODY_MULTIPART:
+        status = weir_multipart_parse(&into->multipart, text, content_type, weir_alloc_of_request,
+                                      request);
+        break;
+    case BODY_OTHER:
+        break;
     }
+    if (status != WEIR_SUCCESS)
+        into->kind = BODY_OTHER;
+    return status != WEIR_NO_MEMORY;
+}
+
+/* ---- find */
+
+static key_found find_in_form(body *in, weir_str name, weir_str *out_value)
+{
+    const weir_form_field *field = weir_form_find(&in->form, name, 0);
+    if (field == NULL)
+        return KEY_ABSENT;
+    if (weir_form_find(&in->form, name, 1) != NULL)
+        return KEY_REPEATED;
+    *out_value = field->value;
+    return field->value.data == NULL ? KEY_ABSENT : KEY_FOUND; /* a name alone is no text */
+}
+
+static key_found find_in_json(const body *in, weir_str name, weir_str *out_value)
+{
+    const weir_json_value *value = weir_json_member(in->json, weir_json_root(in->json), name);
+    if (value == NULL)
+        return KEY_ABSENT;
+    uint32_t kind = weir_json_kind(value);
+    if (kind == WEIR_JSON_ARRAY || kind == WEIR_JSON_OBJECT)
+        return KEY_REPEATED;
+    if (kind != WEIR_JSON_STRING)
+        return KEY_ABSENT;
+    return weir_json_text(in->json, value, out_value) == WEIR_SUCCESS ? KEY_FOUND : KEY_NO_MEMORY;
+}
+
+static key_found find_in_multipart(body *in, weir_str name, weir_str *out_value)
+{
+    const weir_multipart_part *part = weir_multipart_find(&in->multipart, name, 0);
+    if (part == NULL)
+        return KEY_ABSENT;
+    *out_value = part->content;
+    return weir_multipart_find(&in->multipart, name, 1) == NULL ? KEY_FOUND : KEY_REPEATED;
+}
+
+key_found body_find(body *in, weir_str name, weir_str *out_value)
+{
+    switch (in->kind) {
+    case BODY_FORM:
+        return find_in_form(in, name, out_value);
+    case BODY_JSON:
+        return find_in_json(in, name, out_value);
+    case BODY_MULTIPART:
+        return find_in_multipart(in, name, out_value);
     case BODY_OTHER:
         break;
     }
     return KEY_ABSENT;
 }
 
-static void put(char *out, size_t *size, weir_str text)
-{
-    if (text.size > 0)
-        memcpy(out + *size, text.data, text.size);
-    *size += text.size;
-}
+/* ---- cut out */
 
-static bool pieces_without(weir_request *request, const body *from, weir_str name,
-                           weir_str *out_text)
+/* The fields that stay as they were sent: weir_form_print() would encode them anew. */
+static weir_status print_raw(weir_request *request, const weir_form *form, weir_str *out_text)
 {
-    pieces walk;
-    piece item;
-    size_t size = 0, kept = 0, dropped = 0;
-    *out_text = from->text;
-    if (!pieces_of(from, &walk))
-        return true;
-    char *text = weir_request_alloc(request, from->text.size + 1);
+    size_t room = 1, size = 0;
+    for (size_t i = 0; i < form->count; i++)
+        room += form->fields[i].raw.size + 1;
+    char *text = weir_request_alloc(request, room);
     if (text == NULL)
-        return false;
-    put(text, &size, text_part(from->text, 0, (size_t)(walk.inside.data - from->text.data)));
-    while (next_piece(&walk, &item)) {
-        if (is_named(&walk, &item, name)) {
-            dropped++;
+        return WEIR_NO_MEMORY;
+    for (size_t i = 0; i < form->count; i++) {
+        weir_str raw = form->fields[i].raw;
+        if (form->fields[i].removed)
             continue;
-        }
-        if (kept++ > 0)
-            text[size++] = walk.separator;
-        put(text, &size, item.raw);
+        if (size > 0)
+            text[size++] = '&';
+        memcpy(text + size, raw.data, raw.size);
+        size += raw.size;
     }
-    if (dropped == 0)
-        return true;
-    size_t rest = (size_t)(walk.inside.data - from->text.data) + walk.inside.size;
-    put(text, &size, text_part(from->text, rest, from->text.size));
     *out_text = (weir_str){text, size};
-    return true;
+    return WEIR_SUCCESS;
 }
 
-bool body_without(weir_request *request, const body *from, weir_str name, weir_str *out_text)
+weir_status body_without(weir_request *request, body *from, weir_str name, weir_str *out_text)
 {
+    weir_status status = WEIR_NOT_FOUND;
     switch (from->kind) {
     case BODY_FORM:
+        status = weir_form_remove(&from->form, name);
+        return status != WEIR_SUCCESS ? status : print_raw(request, &from->form, out_text);
     case BODY_JSON:
-        return pieces_without(request, from, name, out_text);
+        status = weir_json_remove(from->json, weir_json_root(from->json), name);
+        return status != WEIR_SUCCESS ? status : weir_json_print(from->json, out_text);
     case BODY_MULTIPART:
-        return multipart_without(request, from->text, from->delimiter, name, out_text);
+        status = weir_multipart_remove(&from->multipart, name);
+        return status != WEIR_SUCCESS ? status : weir_multipart_print(&from->multipart, out_text);
     case BODY_OTHER:
         break;
     }
-    *out_text = from->text;
-    return true;
+    return status;
 }

@@ -1,7 +1,8 @@
 /* Who holds a key may pass: the key is looked for under a few names in headers, in the query and in
  * the body, and belongs to a consumer. Where a key lies in a body: body.h. */
+#include <string.h>
+
 #include "body.h"
-#include "text.h"
 
 typedef struct {
     weir_list key_names; /* weir_str */
@@ -9,13 +10,13 @@ typedef struct {
     weir_str anonymous, realm;
     /* Ours, after the configuration. */
     const weir_header_id *headers; /* of the key names */
-    weir_header_id www_authenticate, credential_identifier, content_type;
+    weir_header_id www_authenticate, content_type;
     weir_str challenge;
 } key_auth;
 
 typedef struct {
     body body;      /* kind BODY_OTHER: there is none to look in */
-    bool body_read; /* its text is there */
+    bool body_read; /* and taken */
 } per_request;
 
 static const weir_field fields[] = {
@@ -104,7 +105,6 @@ static int configure(void *self, weir_error *error)
     }
     policy->headers = headers;
     policy->www_authenticate = weir_header_intern(WEIR_LIT("WWW-Authenticate"));
-    policy->credential_identifier = weir_header_intern(WEIR_LIT("X-Credential-Identifier"));
     policy->content_type = weir_header_intern(WEIR_LIT("Content-Type"));
     return make_challenge(policy, error);
 }
@@ -132,7 +132,7 @@ typedef enum search {
 } search;
 
 /* Under one name: header, then query, then body. SEARCH_NOTHING: go on with the next name. */
-static search look_under(weir_request *request, const key_auth *policy, const per_request *mine,
+static search look_under(weir_request *request, const key_auth *policy, per_request *mine,
                          size_t index, weir_str *out_key)
 {
     weir_str name = ((const weir_str *)policy->key_names.items)[index];
@@ -155,7 +155,7 @@ static search look_under(weir_request *request, const key_auth *policy, const pe
         return SEARCH_NOTHING;
     if (!mine->body_read)
         return SEARCH_BODY;
-    switch (body_find(request, &mine->body, name, out_key)) {
+    switch (body_find(&mine->body, name, out_key)) {
     case KEY_FOUND:
         return SEARCH_KEY;
     case KEY_REPEATED:
@@ -168,7 +168,7 @@ static search look_under(weir_request *request, const key_auth *policy, const pe
     return SEARCH_NOTHING;
 }
 
-static search look(weir_request *request, const key_auth *policy, const per_request *mine,
+static search look(weir_request *request, const key_auth *policy, per_request *mine,
                    weir_str *out_key, size_t *out_index)
 {
     for (size_t i = 0; i < policy->key_names.count; i++) {
@@ -193,11 +193,10 @@ static bool hide(weir_request *request, const key_auth *policy, per_request *min
     if (!mine->body_read)
         return true;
     weir_str left;
-    if (!body_without(request, &mine->body, name, &left))
-        return false;
-    if (left.size == mine->body.text.size)
-        return true;
-    return weir_body_replace(request, WEIR_SIDE_REQUEST, left) == WEIR_SUCCESS;
+    status = body_without(request, &mine->body, name, &left);
+    if (status == WEIR_SUCCESS)
+        status = weir_body_replace(request, WEIR_SIDE_REQUEST, left);
+    return status == WEIR_SUCCESS || status == WEIR_NOT_FOUND;
 }
 
 /* ---- answers */
@@ -228,18 +227,16 @@ static weir_verdict without_key(weir_request *request, const key_auth *policy, w
                : WEIR_FAIL;
 }
 
+/* How long the look-up takes tells nothing about keys: it is one probe of a table by a hash with a
+ * secret of this process, and the key that is found is compared in constant time. One that has
+ * ended is not found. */
 static weir_verdict with_key(weir_request *request, const key_auth *policy, weir_str key)
 {
     const weir_credential *found = weir_credential_find(policy, 0, key);
     if (found == NULL)
         return without_key(request, policy, WEIR_LIT("Unauthorized"));
-    /* The identifier is the credential's id, which is known once the identity is set. */
-    if (weir_authenticate(request, weir_credential_consumer(found), found, (weir_str){NULL, 0}) !=
-        WEIR_SUCCESS)
-        return WEIR_FAIL;
-    weir_str id = weir_request_text(request, WEIR_TEXT_CREDENTIAL_ID);
-    return weir_header_set(request, WEIR_SIDE_REQUEST, policy->credential_identifier, id) ==
-                   WEIR_SUCCESS
+    return weir_authenticate(request, weir_credential_consumer(found), found,
+                             (weir_str){NULL, 0}) == WEIR_SUCCESS
                ? WEIR_NEXT
                : WEIR_FAIL;
 }
@@ -281,19 +278,25 @@ static weir_verdict on_body(weir_request *request, void *self, void *context, ui
         return weir_respond_error(request, 408, WEIR_LIT("Request timeout")) == WEIR_SUCCESS
                    ? WEIR_DONE
                    : WEIR_FAIL;
-    mine->body.text = weir_body_get(request, WEIR_SIDE_REQUEST);
-    if (mine->body.text.data == NULL)
-        mine->body.text = WEIR_LIT("");
+    const key_auth *policy = self;
+    weir_str text = weir_body_get(request, WEIR_SIDE_REQUEST);
+    weir_str type = weir_header_get(request, WEIR_SIDE_REQUEST, policy->content_type, 0);
     mine->body_read = true;
-    return check(request, self, mine);
+    return body_take(request, &mine->body, text.data == NULL ? WEIR_LIT("") : text, type)
+               ? check(request, policy, mine)
+               : WEIR_FAIL;
+}
+
+static bool is_options(weir_str method)
+{
+    return method.size == 7 && memcmp(method.data, "OPTIONS", 7) == 0;
 }
 
 static weir_verdict on_access(weir_request *request, void *self, void *context)
 {
     const key_auth *policy = self;
     per_request *mine = context;
-    if (!policy->run_on_preflight &&
-        text_equal(weir_request_text(request, WEIR_TEXT_METHOD), WEIR_LIT("OPTIONS")))
+    if (!policy->run_on_preflight && is_options(weir_request_text(request, WEIR_TEXT_METHOD)))
         return WEIR_NEXT;
     /* With `anonymous` one good credential of any kind is enough; the anonymous consumer that an
      * earlier policy set is none. */
@@ -301,8 +304,8 @@ static weir_verdict on_access(weir_request *request, void *self, void *context)
         weir_request_text(request, WEIR_TEXT_CREDENTIAL_ID).data != NULL)
         return WEIR_NEXT;
     if (policy->key_in_body)
-        mine->body = body_of_type(
-            request, weir_header_get(request, WEIR_SIDE_REQUEST, policy->content_type, 0));
+        mine->body.kind =
+            body_kind_of(weir_header_get(request, WEIR_SIDE_REQUEST, policy->content_type, 0));
     return check(request, policy, mine);
 }
 

@@ -1,19 +1,14 @@
-/* Rules at the arguments of the query. Any rule writes all of it anew, sorted by name, as Kong does:
- * caches and signatures behind the gateway rely on the order. */
+/* Rules at the arguments of the query. Any rule writes all of it anew, sorted by name, as Kong
+ * does: caches and signatures behind the gateway rely on the order. */
 #include "transformer.h"
-
-#include <weir/form.h>
-
-#include "form.h"
 
 /* The fields of a form that came as the body, each after those of its name. */
 static weir_status take_form(weir_form *query, weir_request *request, weir_str text)
 {
     weir_form form;
     weir_status status = weir_form_parse(&form, text, weir_alloc_of_request, request);
-    for (size_t i = 0; status == WEIR_SUCCESS && i < form.count; i++) {
+    for (size_t i = 0; status == WEIR_SUCCESS && i < form.count; i++)
         status = weir_form_append(query, form.fields[i].name, form.fields[i].value);
-    }
     return status;
 }
 

@@ -1,7 +1,7 @@
 /* Entries of the configuration ("name:value") to rules, and their values for a request. */
-#include "transformer.h"
-
 #include <stdio.h>
+
+#include "transformer.h"
 
 const char *const value_types[TYPES + 1] = {"string", "number", "boolean", "json", NULL};
 
@@ -50,9 +50,7 @@ static size_t path_end(weir_str text)
     for (size_t i = 0; i < text.size; i++) {
         char c = text.data[i];
         if (quote != '\0') {
-            if (c == '\\')
-                i++;
-            else if (c == quote)
+            if (c == quote)
                 quote = '\0';
         } else if (inside && (c == '\'' || c == '"')) {
             quote = c;
@@ -115,9 +113,9 @@ static bool name_new_header(struct entry *entry, rule *out)
 static bool is_out_of_reach(enum operation operation, weir_str name, bool *out_is_framing)
 {
     static const weir_str framing[] = {
-        {"Connection", 10},       {"Content-Length", 14}, {"HTTP2-Settings", 14},
-        {"Keep-Alive", 10},       {"Upgrade", 7},         {"Proxy-Connection", 16},
-        {"Transfer-Encoding", 17}, {"Trailer", 7},        {"TE", 2},
+        {"Connection", 10},        {"Content-Length", 14}, {"HTTP2-Settings", 14},
+        {"Keep-Alive", 10},        {"Upgrade", 7},         {"Proxy-Connection", 16},
+        {"Transfer-Encoding", 17}, {"Trailer", 7},         {"TE", 2},
     };
     *out_is_framing = false;
     for (size_t i = 0; i < sizeof(framing) / sizeof(framing[0]); i++)
@@ -157,8 +155,8 @@ static bool make_path(struct entry *entry, rule *out)
     out->is_path = is_path(entry->name);
     out->path = weir_json_path_compile(entry->name, deep && !out->is_path, weir_alloc_of_policy,
                                        entry->policy, &why);
-    return out->path != NULL || REFUSE(entry, "'%.*s': %s", TEXT(entry->name),
-                                       why == NULL ? "no memory" : why);
+    return out->path != NULL ||
+           REFUSE(entry, "'%.*s': %s", TEXT(entry->name), why == NULL ? "no memory" : why);
 }
 
 static bool make_field_rule(struct entry *entry, rule *out)
@@ -175,13 +173,12 @@ static bool make_rule(struct entry *entry, rules *into)
     rule *out = &into->items[into->count];
     bool idle = false;
     out->name = entry->name;
-    bool good = entry->part == HEADERS ? make_header_rule(entry, out, &idle)
-                                       : make_field_rule(entry, out);
+    bool good =
+        entry->part == HEADERS ? make_header_rule(entry, out, &idle) : make_field_rule(entry, out);
     if (!good || idle)
         return good;
     if (entry->operation != REMOVE && (entry->operation != RENAME || entry->part != HEADERS)) {
-        out->value =
-            weir_template_compile(entry->error, entry->policy, entry->path, entry->value);
+        out->value = weir_template_compile(entry->error, entry->policy, entry->path, entry->value);
         if (out->value == NULL)
             return false;
         out->slot = entry->policy->slots++;
@@ -205,8 +202,7 @@ static bool check_types(struct entry *entry, const edits *of)
     (void)snprintf(entry->path, sizeof(entry->path), "%s.body_types",
                    operation_names[entry->operation]);
     return of->body_types.count <= of->body.count ||
-           REFUSE(entry, "%zu types for %zu entries of body", of->body_types.count,
-                  of->body.count);
+           REFUSE(entry, "%zu types for %zu entries of body", of->body_types.count, of->body.count);
 }
 
 static bool make_rules(struct entry *entry, const edits *of)
@@ -265,8 +261,8 @@ bool rules_render(weir_request *request, const transformer *policy, enum part pa
         const rules *of = &policy->rules[part][operation];
         for (size_t i = 0; i < of->count; i++) {
             const rule *item = &of->items[i];
-            if (item->value == NULL || weir_template_render(request, item->value,
-                                                            &values[item->slot]) == WEIR_SUCCESS)
+            if (item->value == NULL ||
+                weir_template_render(request, item->value, &values[item->slot]) == WEIR_SUCCESS)
                 continue;
             weir_log(request, WEIR_LOG_ERROR, "%s.%s: the value of '%.*s' cannot be rendered",
                      operation_names[operation], parts[part].name, TEXT(item->name));

@@ -1,11 +1,12 @@
-/* What the files of request-transformer share: its configuration, the rules made of it, and the parts
- * of a request that rules edit. rules.c makes rules and renders their values, headers.c, query.c and
- * body.c apply them, request-transformer.c says when. */
+/* What the files of request-transformer share: its configuration, the rules made of it, and the
+ * parts of a request that rules edit. rules.c makes rules and renders their values, headers.c,
+ * query.c and body.c apply them, request-transformer.c says when. */
 #ifndef TRANSFORMER_H
 #define TRANSFORMER_H
 
 #include <string.h>
 
+#include <weir/form.h>
 #include <weir/json.h>
 
 /* In the order in which they are applied. */
@@ -58,8 +59,7 @@ enum body_kind { BODY_NONE, BODY_JSON, BODY_FORM, BODY_MULTIPART };
 typedef struct request_body {
     enum body_kind kind;
     weir_str content_type;
-    weir_str text;  /* decoded; data NULL: it cannot be, and is left alone */
-    bool was_coded; /* `text` is not what was sent */
+    weir_str text; /* decoded; data NULL: it cannot be, and is left alone */
 } request_body;
 
 /* ---- rules.c */
@@ -78,6 +78,10 @@ weir_status headers_edit(weir_request *request, const transformer *policy, const
 /* `form` is text whose fields are added before the rules; data NULL: none. */
 weir_status query_edit(weir_request *request, const transformer *policy, const weir_str *values,
                        weir_str form);
+/* Arguments and forms. `changed`, unless NULL, is set when a rule did something. */
+weir_status form_edit(weir_form *form, const rules *of_operations, const weir_str *values,
+                      bool *changed);
+weir_status form_print(const weir_form *form, bool sorted, weir_str *out_text);
 enum body_kind body_kind_of(weir_str content_type);
 /* *out_text is the text that is to be sent, the very `body->text` when no rule changed it. */
 weir_status body_edit(weir_request *request, const transformer *policy, const weir_str *values,
@@ -109,8 +113,7 @@ static inline weir_str text_trim(weir_str text)
         text.data++;
         text.size--;
     }
-    while (text.size > 0 &&
-           (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
+    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
         text.size--;
     return text;
 }

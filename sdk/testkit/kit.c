@@ -164,6 +164,8 @@ static struct kit *worker_create(struct shared *shared, uint32_t index, const ch
     kit->folder = kit_need(strdup(folder));
     list_init(&kit->timers);
     list_init(&kit->watches);
+    list_init(&kit->fetches);
+    list_init(&kit->scripts);
     list_init(&kit->requests);
     copies_make(kit);
     struct host_services services = kit_services;
@@ -276,6 +278,7 @@ void kit_close(struct kit *kit)
     images_destroy(kit->images);
     plugin_host_destroy(kit->host);
     kit_handles_end(kit);
+    kit_scripts_free(kit);
     if (is_first)
         shared_destroy(kit->shared);
     else

@@ -1,6 +1,7 @@
 /* What the files of the test kit share: kit.c (configuration and workers), time.c (the virtual
- * clock and what the host asks of a loop), request.c (what a test says of a request and asks of the
- * answer), exchange.c (its life). The rooms stay behind this line: the public header knows none. */
+ * clock and what the host asks of a loop), streams.c and fetches.c (peers of policies), request.c
+ * (what a test says of a request and asks of the answer), exchange.c (its life). The rooms stay
+ * behind this line: the public header knows none. */
 #ifndef WEIR_TESTKIT_INTERNAL_H
 #define WEIR_TESTKIT_INTERNAL_H
 
@@ -64,7 +65,10 @@ struct kit {
     struct images *images;
     struct kit_generation *generation;
     struct list timers, watches;
-    uint32_t round; /* of serving watches */
+    struct list fetches; /* under way */
+    struct list scripts; /* of the first: what is known of URLs that are fetched */
+    bool fetches_held;   /* of the first */
+    uint32_t round;      /* of serving watches */
     struct list requests;
     atomic_bool turn_wanted;
     struct buf log, metrics;
@@ -142,6 +146,18 @@ void kit_clock_begin(void);
 void kit_handles_end(struct kit *kit);
 /* Wakes that are due, until nothing is. */
 void kit_settle(struct kit *kit);
+
+/* streams.c, fetches.c: members of kit_services */
+void *kit_stream_open(void *user, const weir_peer *peer, const struct stream_reports *reports,
+                      void *arg);
+weir_status kit_stream_write(void *user, void *handle, weir_str bytes);
+void kit_stream_close(void *user, void *handle);
+void *kit_fetch_start(void *user, const weir_fetch_request *request,
+                      void (*done)(void *arg, const weir_fetch_answer *answer), void *arg);
+void kit_fetch_cancel(void *user, void *fetch);
+bool kit_fetch_is_due(const struct kit *kit);
+void kit_fetch_deliver(struct kit *kit); /* one of those that are due */
+void kit_scripts_free(struct kit *kit);
 
 /* kit.c */
 void kit_generation_unpin(struct kit *kit, struct kit_generation *generation);

@@ -98,6 +98,11 @@ const struct host_services kit_services = {
     .io_set = on_io_set,
     .io_remove = on_io_remove,
     .turn_soon = on_turn_soon,
+    .stream_open = kit_stream_open,
+    .stream_write = kit_stream_write,
+    .stream_close = kit_stream_close,
+    .fetch_start = kit_fetch_start,
+    .fetch_cancel = kit_fetch_cancel,
 };
 
 void kit_handles_end(struct kit *kit)
@@ -137,8 +142,9 @@ void kit_settle(struct kit *kit)
             kit_die("policies wake each other without end");
         atomic_store(&kit->turn_wanted, false);
         deliver_bodies(kit);
+        kit_fetch_deliver(kit);
         plugin_host_turn(kit->host);
-    } while (atomic_load(&kit->turn_wanted) || body_is_due(kit));
+    } while (atomic_load(&kit->turn_wanted) || body_is_due(kit) || kit_fetch_is_due(kit));
 }
 
 static struct pollfd poll_of(const struct kit_watch *watch)

@@ -1,5 +1,5 @@
 /* The test kit: a plugin's built .so, run through the gateway's own host table over a fake host
- * with a clock that only the test moves. No gateway, no sockets, no sleeping.
+ * with a clock that only the test moves. No gateway, no sleeping, no sockets but the test's own.
  *
  *     struct kit *kit = kit_open("_format_version: '3.0'\n"
  *                                "services: [{name: s, host: t, routes: [{name: r, paths:
@@ -67,6 +67,38 @@ void kit_turn(struct kit *kit);
 bool kit_wait_ready(struct kit *kit, int real_ms);
 /* Timers that run: of policies, and deadlines of what waits. */
 size_t kit_timer_count(const struct kit *kit);
+
+/* ---- peers: weir_stream_… and weir_fetch_…
+   -------------------------------------------------------
+
+   A stream is a real connection to a server of the test on loopback: plain TCP to "localhost" or an
+   address (other names, and WEIR_PEER_TLS, end in `closed`). kit_turn() and kit_wait_ready() move
+   it on: one turn connects, what a policy writes is sent at once, what comes in needs a turn.
+   Deadlines go by the kit's clock: kit_advance_ms().
+
+   A fetch reaches nobody: the test says what its URL answers, all workers ask the same. The answer
+   comes with the next turn, so within kit_run(), unless fetches are held. */
+
+/* One more answer of exactly that URL: each is given once, in this order, the last one from then on
+ * for ever. Status 0: no answer came, and `body` is the reason; `content_type` NULL: none; `body`
+ * NULL: empty. A URL nobody spoke of fails. */
+void kit_fetch_answer(struct kit *kit, const char *url, int status, const char *content_type,
+                      const char *body);
+/* One more header of the answer that was added last. */
+void kit_fetch_answer_header(struct kit *kit, const char *url, const char *name, const char *value);
+/* Fetches wait, as with a server that hangs, until they are released or their deadline passes. A
+ * release turns all workers. */
+void kit_fetch_hold(struct kit *kit);
+void kit_fetch_release(struct kit *kit);
+/* How often that URL was asked so far; NULL: all together. */
+size_t kit_fetch_count(const struct kit *kit, const char *url);
+/* Those without an answer yet, of this worker. */
+size_t kit_fetch_waiting(const struct kit *kit);
+/* What the last fetch of that URL sent; NULL: no such header, no body, or it was never asked. Live
+ * until the next fetch. */
+const char *kit_fetch_method(const struct kit *kit, const char *url);
+const char *kit_fetch_header(const struct kit *kit, const char *url, const char *name);
+const char *kit_fetch_body(const struct kit *kit, const char *url);
 
 /* ---- what is left behind --------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "plugin_host/metrics.h"
 #include "talk.h"
 
 /* A gateway that exists as shared memory alone: what the documents are made of. */
@@ -184,6 +185,14 @@ Test(admin, metrics_have_kongs_names_and_ours)
         "weir_entities{kind=\"routes\"} 7\n",
         "weir_worker_generation{worker=\"0\"} 4\n",
         "weir_workers 1\n",
+        "weir_worker_requests_total{worker=\"0\"} 100\n",
+        "weir_metric_series_limit 10000\n",
+        "# TYPE process_cpu_seconds_total counter\n",
+        "# TYPE process_open_fds gauge\n",
+        "process_max_fds ",
+        "process_resident_memory_bytes ",
+        "process_virtual_memory_bytes ",
+        "process_start_time_seconds ",
     };
     struct instance instance;
     instance_start(&instance);
@@ -208,6 +217,89 @@ Test(admin, root_says_who_it_is_without_a_generation)
                      "Welcome to weir");
     cr_expect(cJSON_IsString(cJSON_GetObjectItemCaseSensitive(root, "version")));
     cJSON_Delete(root);
+    free(got);
+    instance_stop(&instance);
+}
+
+/* Families of the node and of policies, in one order; a policy cannot say one of the node's twice.
+ */
+Test(admin, families_are_sorted_and_said_once)
+{
+    static const char *const names[] = {"aaa_total", "kong_http_requests_total", "kong_node_info",
+                                        "weir_workers", "zzz_total"};
+    char why[128];
+    struct instance instance;
+    instance_start(&instance);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        weir_metric *metric =
+            metric_open(instance.shared, 0, WEIR_METRIC_COUNTER, span_text(names[i]), SPAN("h"),
+                        NULL, NULL, 0, why, sizeof(why));
+        cr_assert_not_null(metric, "%s", why);
+        metric_add(metric, NULL, 77);
+        metric_close(metric);
+    }
+    char *got = ask(&instance, ADMIN_STATUS, "GET", "/metrics");
+    const char *at = body_of(got);
+    char last[128] = "", name[128];
+    unsigned families = 0;
+    for (; (at = strstr(at, "# TYPE ")) != NULL; at++, families++) {
+        cr_assert_eq(sscanf(at, "# TYPE %127s", name), 1);
+        cr_expect_lt(strcmp(last, name), 0, "%s comes after %s", name, last);
+        (void)snprintf(last, sizeof(last), "%s", name);
+    }
+    cr_expect_gt(families, 40);
+    cr_expect_str_eq(last, "zzz_total");
+    cr_expect_not_null(strstr(got, "\naaa_total 77\n"));
+    cr_expect_not_null(strstr(got, "\nkong_http_requests_total 77\n"));
+    cr_expect_null(strstr(got, "\nkong_node_info 77\n"));
+    cr_expect_null(strstr(got, "\nweir_workers 77\n"));
+    free(got);
+    instance_stop(&instance);
+}
+
+/* Of this process: worker 0 of the fixture, and the one who made the region. */
+Test(admin, processes_are_counted_once)
+{
+    struct instance instance;
+    instance_start(&instance);
+    char *got = ask(&instance, ADMIN_STATUS, "GET", "/metrics");
+    const char *at = strstr(got, "\nprocess_open_fds ");
+    cr_assert_not_null(at);
+    unsigned long said = strtoul(at + sizeof("\nprocess_open_fds ") - 1, NULL, 10);
+    cr_expect(said >= 3 && said < 60, "%lu descriptors", said);
+    at = strstr(got, "\nprocess_resident_memory_bytes ");
+    cr_assert_not_null(at);
+    said = strtoul(at + sizeof("\nprocess_resident_memory_bytes ") - 1, NULL, 10);
+    cr_expect(said > 100000, "%lu bytes", said);
+    free(got);
+    instance_stop(&instance);
+}
+
+/* What has many series comes in many chunks, and all of it. */
+Test(admin, a_long_scrape_comes_in_pieces)
+{
+    static const char *const labels[] = {"n", NULL};
+    char why[128], text[16];
+    struct instance instance;
+    instance_start(&instance);
+    weir_metric *metric = metric_open(instance.shared, 0, WEIR_METRIC_COUNTER, SPAN("many_total"),
+                                      SPAN("h"), labels, NULL, 0, why, sizeof(why));
+    cr_assert_not_null(metric, "%s", why);
+    for (int i = 0; i < 5000; i++) {
+        int size = snprintf(text, sizeof(text), "s%d", i);
+        const weir_str value = {text, (size_t)size};
+        metric_add(metric, &value, 1);
+    }
+    metric_close(metric);
+    char *got = ask(&instance, ADMIN_STATUS, "GET", "/metrics");
+    unsigned lines = 0, chunks = 0;
+    for (const char *at = got; (at = strstr(at, "\nmany_total{n=\"s")) != NULL; at++)
+        lines++;
+    for (const char *at = got; (at = strstr(at, "\r\n0000")) != NULL; at++)
+        chunks++;
+    cr_expect_eq(lines, 5000, "%u series", lines);
+    cr_expect_gt(chunks, 3, "%u chunks", chunks);
+    cr_expect_not_null(strstr(got, "\r\n0\r\n\r\n"));
     free(got);
     instance_stop(&instance);
 }

@@ -1,8 +1,10 @@
 #include "admin/server.h"
 
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -10,7 +12,33 @@
 #include "net/loop.h"
 #include "talk.h"
 
-/* Answers "METHOD PATH BODYSIZE:BODY"; /filler/N adds N bytes, /broken has a body that failed. */
+/* A body in pieces: so many more. */
+static struct stream {
+    unsigned left, made, over;
+    bool breaks;
+} stream;
+
+static bool next_piece(void *user, struct buf *out)
+{
+    struct stream *of = user;
+    of->made++;
+    if (of->left == 0)
+        return false;
+    of->left--;
+    if (of->left % 3 != 0) /* an empty piece must not end the chunks */
+        buf_printf(out, "piece %u\n", of->left);
+    out->failed = of->breaks && of->left == 2;
+    return of->left > 0;
+}
+
+static void stream_over(void *user)
+{
+    struct stream *of = user;
+    of->over++;
+}
+
+/* Answers "METHOD PATH BODYSIZE:BODY"; /filler/N adds N bytes, /broken has a body that failed,
+ * /pieces/N comes in pieces. */
 static void answer(const struct server_request *request, struct server_reply *reply, void *user)
 {
     unsigned *calls = user;
@@ -24,6 +52,14 @@ static void answer(const struct server_request *request, struct server_reply *re
     buf_printf(&reply->body, "%.*s %.*s %zu:%.*s", SPAN_ARG(request->head->method), SPAN_ARG(path),
                (size_t)request->body_size, SPAN_ARG(request->body));
     reply->body.failed = span_equal(path, SPAN("/broken"));
+    uint64_t pieces = 0;
+    if (!span_starts_with(path, SPAN("/pieces/")) || !text_to_u64(span_from(path, 8), &pieces))
+        return;
+    stream = (struct stream){.left = (unsigned)pieces, .breaks = request->head->query.size > 0};
+    buf_free(&reply->body);
+    reply->next = next_piece;
+    reply->over = stream_over;
+    reply->stream = &stream;
 }
 
 struct fixture {
@@ -213,4 +249,86 @@ Test(server, a_head_above_the_bound_is_refused)
     cr_expect_eq(f.calls, 0U);
     free(got);
     tear_down(&f);
+}
+
+static const struct stream_row {
+    const char *why, *bytes, *head, *ends;
+    unsigned made;
+} stream_rows[] = {
+    {"chunks, one for each piece that is not empty", "GET /pieces/4 HTTP/1.1\r\n" CLOSE "\r\n",
+     "Transfer-Encoding: chunked\r\n",
+     "\r\n\r\n00000008\r\npiece 2\n\r\n00000008\r\npiece 1\n\r\n0\r\n\r\n", 4},
+    {"many", "GET /pieces/100 HTTP/1.1\r\n" CLOSE "\r\n", "Transfer-Encoding: chunked\r\n",
+     "00000008\r\npiece 1\n\r\n0\r\n\r\n", 100},
+    {"none at all", "GET /pieces/0 HTTP/1.1\r\n" CLOSE "\r\n", "Transfer-Encoding: chunked\r\n",
+     "\r\n\r\n0\r\n\r\n", 1},
+    {"HTTP/1.0 knows no chunks: the connection ends the body",
+     "GET /pieces/3 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "Connection: close\r\n",
+     "\r\n\r\npiece 2\npiece 1\n", 3},
+    {"HEAD asks for none of it", "HEAD /pieces/3 HTTP/1.1\r\n" CLOSE "\r\n",
+     "Transfer-Encoding: chunked\r\n", "Connection: close\r\n\r\n", 0},
+    {"the next request of the connection follows",
+     "GET /pieces/2 HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\n" CLOSE "\r\n",
+     "Transfer-Encoding: chunked\r\n", "\r\nGET /b 0:", 2},
+    {"what cannot be made whole has no end", "GET /pieces/6?break HTTP/1.1\r\n" CLOSE "\r\n",
+     "Transfer-Encoding: chunked\r\n", "00000008\r\npiece 4\n\r\n", 4},
+};
+
+Test(server, a_body_in_pieces_comes_turn_by_turn)
+{
+    static const size_t sizes[] = {1, 65536};
+    for (size_t i = 0; i < 2 * COUNT_OF(stream_rows); i++) {
+        const struct stream_row *row = &stream_rows[i / 2];
+        struct fixture f;
+        set_up(&f, 5000);
+        stream = (struct stream){0};
+        char *got = talk(f.loop, f.fd, span_text(row->bytes), sizes[i % 2]);
+        cr_assert_not_null(got, "%s: the connection stays open", row->why);
+        cr_expect_not_null(strstr(got, row->head), "%s: %s", row->why, got);
+        cr_expect(span_ends_with(span_text(got), span_text(row->ends)), "%s: %s", row->why, got);
+        cr_expect_eq(stream.made, row->made, "%s: asked %u times", row->why, stream.made);
+        cr_expect_eq(stream.over, 1, "%s: over %u times", row->why, stream.over);
+        free(got);
+        tear_down(&f);
+    }
+}
+
+Test(server, a_client_that_leaves_ends_its_pieces)
+{
+    struct fixture f;
+    set_up(&f, 5000);
+    struct span bytes = SPAN("GET /pieces/100000 HTTP/1.1\r\n" CLOSE "\r\n");
+    struct sockaddr_in address;
+    socklen_t size = sizeof(address);
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(getsockname(f.fd, (struct sockaddr *)&address, &size), 0);
+    cr_assert_eq(connect(client, (struct sockaddr *)&address, size), 0);
+    cr_assert_eq(write(client, bytes.data, bytes.size), (ssize_t)bytes.size);
+    for (int i = 0; i < 1000 && stream.made < 3; i++)
+        loop_poll(f.loop);
+    cr_assert_geq(stream.made, 3);
+    (void)close(client);
+    for (int i = 0; i < 1000000 && stream.over == 0; i++)
+        loop_poll(f.loop);
+    cr_expect_eq(stream.over, 1);
+    cr_expect_gt(stream.left, 0, "it left in the middle");
+    tear_down(&f);
+}
+
+Test(server, stopping_ends_what_is_under_way)
+{
+    struct fixture f;
+    set_up(&f, 5000);
+    struct span bytes = SPAN("GET /pieces/100000 HTTP/1.1\r\n" CLOSE "\r\n");
+    struct sockaddr_in address;
+    socklen_t size = sizeof(address);
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(getsockname(f.fd, (struct sockaddr *)&address, &size), 0);
+    cr_assert_eq(connect(client, (struct sockaddr *)&address, size), 0);
+    cr_assert_eq(write(client, bytes.data, bytes.size), (ssize_t)bytes.size);
+    for (int i = 0; i < 1000 && stream.made < 3; i++)
+        loop_poll(f.loop);
+    tear_down(&f);
+    cr_expect_eq(stream.over, 1);
+    (void)close(client);
 }

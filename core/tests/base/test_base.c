@@ -317,6 +317,14 @@ Test(text, numbers)
     char digits[TEXT_U64_MAX];
     expect_span(span_of(digits, text_from_u64(digits, UINT64_MAX)), "18446744073709551615");
     expect_span(span_of(digits, text_from_u64(digits, 0)), "0");
+    for (uint64_t power = 1, more = 1; more != 0; more = power > UINT64_MAX / 10 ? 0 : 1) {
+        for (uint64_t value = power - 1; value <= power + 1; value++) { /* where a digit comes */
+            char expected[TEXT_U64_MAX + 1];
+            (void)snprintf(expected, sizeof(expected), "%llu", (unsigned long long)value);
+            expect_span(span_of(digits, text_from_u64(digits, value)), expected);
+        }
+        power *= 10;
+    }
     static const struct {
         const char *text;
         bool good;

@@ -172,6 +172,7 @@ Test(scan, every_scan_agrees_with_its_plain_twin)
         {"token", "abcXYZ019-_.!~", scan_token, scan_token_scalar},
         {"value", "ab \t\x80\xff~:", scan_value, scan_value_scalar},
         {"host", "abcXYZ019-.", scan_host, scan_host_scalar},
+        {"plain", "abcXYZ019-", scan_plain, scan_plain_scalar},
         {"path", "/ab\xc3\xff~!%", scan_path, scan_path_scalar},
         {"query", "/?a\xc3\xff~!%", scan_query, scan_query_scalar},
         {"odd path", "/abc.d\xc3\xff~", scan_odd_path, scan_odd_path_scalar},
@@ -208,6 +209,12 @@ Test(scan, every_single_byte_at_every_place)
             bytes[at] = (char)byte;
             cr_expect_eq(scan_token(bytes, end), scan_token_scalar(bytes, end));
             cr_expect_eq(scan_value(bytes, end), scan_value_scalar(bytes, end));
+            for (size_t size = at + 1; size < 16; size++) { /* shorter than a step */
+                cr_expect_eq(scan_value(bytes, bytes + size),
+                             scan_value_scalar(bytes, bytes + size));
+                cr_expect_eq(scan_token(bytes, bytes + size),
+                             scan_token_scalar(bytes, bytes + size));
+            }
             cr_expect_eq(scan_path(bytes, end), scan_path_scalar(bytes, end));
             cr_expect_eq(scan_query(bytes, end), scan_query_scalar(bytes, end));
             cr_expect_eq(scan_odd_path(bytes, end), scan_odd_path_scalar(bytes, end));

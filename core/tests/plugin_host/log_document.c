@@ -358,6 +358,21 @@ Test(log_document, refused)
         cr_expect_eq(set(rows[i].key, rows[i].json), rows[i].err, "%s", rows[i].reason);
 }
 
+/* Texts are judged eight bytes at a time. */
+Test(log_document, every_byte_at_every_place_of_a_text)
+{
+    for (unsigned byte = 0; byte < 256; byte++)
+        for (size_t at = 1; at < 20; at++) {
+            char json[22];
+            memset(json, 'a', sizeof(json));
+            json[0] = json[21] = '"';
+            json[at] = (char)byte;
+            bool good = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+            enum weir_err err = log_document_edit(&request, SPAN("a"), span_of(json, sizeof(json)));
+            cr_expect_eq(err, good ? WEIR_OK : WEIR_ERR_INVALID, "byte %u at %zu", byte, at);
+        }
+}
+
 Test(log_document, edits_are_bounded)
 {
     enum weir_err err = WEIR_OK;

@@ -415,3 +415,58 @@ Test(shared_metrics, promtool_reads_it)
     cr_expect_eq(pclose(promtool), 0, "it complains above");
     metric_close(metric);
 }
+
+Test(shared_metrics, a_gauge_of_a_process_that_died_stands_for_nothing)
+{
+    const weir_str value = WEIR_LIT("v");
+    weir_metric *before = open_as(0, WEIR_METRIC_GAUGE, "g", one_label);
+    weir_metric *other = open_as(1, WEIR_METRIC_GAUGE, "g", one_label);
+    weir_metric *counter = open_as(0, WEIR_METRIC_COUNTER, "n_total", one_label);
+    metric_add(before, &value, 3);
+    metric_add(other, &value, 4);
+    metric_add(counter, &value, 5);
+    metric_close(open_as(0, WEIR_METRIC_GAUGE, "g", one_label)); /* as its replacement does */
+    metric_close(open_as(0, WEIR_METRIC_COUNTER, "n_total", one_label));
+    expect_render("# HELP g Help.\n# TYPE g gauge\ng{a=\"v\"} 4\n"
+                  "# HELP n_total Help.\n# TYPE n_total counter\nn_total{a=\"v\"} 5\n",
+                  "the other worker's share and all counts stay");
+    metric_close(before);
+    metric_close(other);
+    metric_close(counter);
+}
+
+/* However it is cut, the text is the same. */
+Test(shared_metrics, pieces_make_the_whole)
+{
+    weir_metric *metrics[3] = {open_as(0, WEIR_METRIC_HISTOGRAM, "b_seconds", one_label),
+                               open_as(0, WEIR_METRIC_COUNTER, "a_total", one_label),
+                               open_as(0, WEIR_METRIC_GAUGE, "c", NULL)};
+    for (int i = 0; i < 25; i++) {
+        char text[8];
+        const weir_str value = {text, (size_t)snprintf(text, sizeof(text), "v%d", i)};
+        for (int k = 0; k < 3; k++)
+            metric_add(metrics[k], &value, i);
+    }
+    AUTO_BUF whole = BUF_INIT;
+    metrics_render(region, &whole);
+    for (size_t series = 1; series < 30; series += 4) {
+        AUTO_BUF pieces = BUF_INIT;
+        unsigned families = 0;
+        struct metrics_cursor *cursor = metrics_cursor_create(region);
+        cr_assert_not_null(cursor);
+        while (span_is_set(metrics_cursor_family(cursor)))
+            families += metrics_cursor_render(cursor, series, &pieces);
+        metrics_cursor_destroy(cursor);
+        cr_expect_eq(families, 3);
+        cr_expect(span_equal(buf_view(&pieces), buf_view(&whole)), "%zu at once", series);
+    }
+    struct metrics_cursor *cursor = metrics_cursor_create(region);
+    cr_assert_not_null(cursor);
+    AUTO_BUF rest = BUF_INIT;
+    (void)metrics_cursor_render(cursor, 1, &rest);
+    metrics_cursor_skip(cursor);
+    cr_expect(span_equal(metrics_cursor_family(cursor), SPAN("b_seconds")));
+    metrics_cursor_destroy(cursor);
+    for (int k = 0; k < 3; k++)
+        metric_close(metrics[k]);
+}

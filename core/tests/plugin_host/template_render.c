@@ -37,6 +37,8 @@ static void set_up(void)
     request.captures = captures;
     request.capture_count = COUNT_OF(captures);
     request.consumer = &ann;
+    request.client_ip = SPAN("192.0.2.7");
+    request.correlation = SPAN("abc-1");
     request.started_us = 4990000;
     header("Host", "GW.test:8000");
     header("X-In", "in");
@@ -101,6 +103,8 @@ Test(template, names)
         {"nothing published (Kong)", "$(shared.y)", ""},
         {"who it is", "$(consumer.username) $(consumer.id) $(consumer.custom_id)", "ann c-1 "},
         {"facts of the request", "$(method) $(path) $(host)", "GET /u/42/x gw.test"},
+        {"the client", "$(client_ip)", "192.0.2.7"},
+        {"its own id of the request", "$(correlation_id)", "abc-1"},
         {"the id", "$(request_id)", "0123456789abcdef0123456789abcdef"},
         {"the time, in seconds", "$(now)", "1795490050.661"},
         {"the time since the start, in ms", "$(latency)", "10"},
@@ -160,11 +164,12 @@ Test(template, absent_facts)
         {"nobody authenticated", "[$(consumer.username)]", "[]"},
         {"no route with captures", "[$(uri_captures.uid)]", "[]"},
         {"no query", "[$(query_params.q)]", "[]"},
+        {"no correlation id", "[$(correlation_id)]", "[]"},
     };
     request.consumer = NULL;
     request.captures = request.capture_names = NULL;
     request.capture_count = 0;
-    request.query = SPAN_NONE;
+    request.query = request.correlation = SPAN_NONE;
     expect_rows(rows, COUNT_OF(rows));
 }
 

@@ -309,3 +309,48 @@ Test(scopes, protocols_only_keep_policies_of_streams_out)
     cr_expect_str_eq(members_text(set_for("r", NULL)), "auth low",
                      "one of streams does not hide one of requests");
 }
+
+/* ---- layers */
+
+Test(scopes, of_a_layered_plugin_all_of_the_chosen_scope_run_by_instance_name)
+{
+    static const struct {
+        const char *why, *plugins, *members;
+    } rows[] = {
+        {"in the order of the file",
+         "- {name: q, instance_name: two}\n- {name: q, instance_name: one}\n", "auth two one"},
+        {"one of them without a name", "- {name: q}\n- {name: q, instance_name: one}\n",
+         "auth q one"},
+        {"a narrower scope replaces them all",
+         "- {name: q, instance_name: one}\n- {name: q, instance_name: two}\n"
+         "- {name: q, instance_name: own, route: r}\n"
+         "- {name: q, instance_name: owner, route: r}\n",
+         "auth own owner"},
+        {"route and service are another scope than the route",
+         "- {name: q, instance_name: one, route: r}\n"
+         "- {name: q, instance_name: two, route: r, service: s}\n",
+         "auth two"},
+        {"another route's do not join",
+         "- {name: q, instance_name: one, route: other}\n"
+         "- {name: q, instance_name: two, route: r}\n",
+         "auth two"},
+        {"a disabled one does not run",
+         "- {name: q, instance_name: one}\n- {name: q, instance_name: two, enabled: false}\n",
+         "auth one"},
+        {"one of streams does not run",
+         "- {name: q, instance_name: one}\n- {name: q, instance_name: two, protocols: [tcp]}\n",
+         "auth one"},
+        {"a consumer's replace them, all of those",
+         "- {name: q, instance_name: one}\n- {name: q, instance_name: two}\n"
+         "- {name: q, instance_name: c-one, consumer: c}\n"
+         "- {name: q, instance_name: c-two, consumer: c}\n",
+         "auth c-one c-two"},
+        {"other plugins keep to one",
+         "- {name: p, instance_name: one}\n- {name: p, instance_name: two}\n", "auth one"},
+    };
+    fixture_plugin(&f, "q", "-DPRIORITY=90 '-DMORE=.access=hook,.flags=WEIR_PLUGIN_LAYERED'");
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        load(rows[i].plugins);
+        cr_expect_str_eq(members_text(set_for("r", "c")), rows[i].members, "%s", rows[i].why);
+    }
+}

@@ -602,10 +602,13 @@ static inline void weir_stream_close(weir_stream *stream)
     weir_host_table->stream_close(stream);
 }
 /* Ask an HTTP server. Redirects are not followed; the connection is not kept. `request` is copied.
- * `done` is called once, never from inside this call; the answer lives as long as that call. NULL:
- * refused, and `done` is not called (no memory, a URL that cannot be, or more than 64 at once of
- * one policy). What is under way at the policy's stop() is cancelled. Needs WEIR_CAP_NETWORK.
- * [start, worker, exchange] */
+ * `done` is called once, never from inside this call; the answer lives as long as that call. A
+ * fetch whose `user` lies in a request's context is to be cancelled in the log hook. NULL: refused,
+ * and `done` is not called: no memory, a URL that cannot be or that names a user, a field that is
+ * the connection's own (Connection, Content-Length, Transfer-Encoding, TE, Trailer, Upgrade,
+ * Expect) or more than 64 of them, a request above 1 MiB, more than 64 fetches of one policy at
+ * once. A User-Agent is sent unless one is given. What is under way at the policy's stop() is
+ * cancelled. Needs WEIR_CAP_NETWORK. [start, worker, exchange] */
 static inline weir_fetch *weir_fetch_start(const void *self, const weir_fetch_request *request,
                                            weir_fetch_hook *done, void *user)
 {

@@ -1,12 +1,18 @@
 /* Small helpers over weir_str for the files of this plugin. */
-#ifndef KEY_AUTH_TEXT_H
-#define KEY_AUTH_TEXT_H
+#ifndef JWT_TEXT_H
+#define JWT_TEXT_H
 
 #include <string.h>
 #include <strings.h>
 
 #include <weir/weir.h>
 
+#define TEXT_NONE ((weir_str){NULL, 0})
+
+static inline weir_str text_of(const char *terminated)
+{
+    return (weir_str){terminated, strlen(terminated)};
+}
 static inline weir_str text_part(weir_str text, size_t from, size_t to)
 {
     return (weir_str){text.data + from, to - from};
@@ -15,9 +21,9 @@ static inline bool text_equal(weir_str a, weir_str b)
 {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
-static inline bool text_starts_nocase(weir_str text, weir_str start)
+static inline bool text_equal_nocase(weir_str a, weir_str b)
 {
-    return text.size >= start.size && strncasecmp(text.data, start.data, start.size) == 0;
+    return a.size == b.size && (a.size == 0 || strncasecmp(a.data, b.data, a.size) == 0);
 }
 /* Index of the first `byte` from `at` on, or text.size. */
 static inline size_t text_find(weir_str text, size_t at, char byte)
@@ -25,23 +31,9 @@ static inline size_t text_find(weir_str text, size_t at, char byte)
     const char *found = at < text.size ? memchr(text.data + at, byte, text.size - at) : NULL;
     return found == NULL ? text.size : (size_t)(found - text.data);
 }
-static inline size_t text_search(weir_str text, size_t at, weir_str needle)
-{
-    const char *found =
-        at < text.size ? memmem(text.data + at, text.size - at, needle.data, needle.size) : NULL;
-    return found == NULL ? text.size : (size_t)(found - text.data);
-}
-/* -1: it is none. */
-static inline int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
 static inline bool is_blank(char c)
 {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    return c == ' ' || c == '\t';
 }
 static inline weir_str text_trim(weir_str text)
 {
@@ -51,5 +43,16 @@ static inline weir_str text_trim(weir_str text)
         text.size--;
     return text;
 }
+/* Among texts of a configured list. */
+static inline bool text_is_listed(const weir_list *list, weir_str text)
+{
+    const weir_str *items = (const weir_str *)list->items;
+    for (size_t i = 0; i < list->count; i++)
+        if (text_equal(items[i], text))
+            return true;
+    return false;
+}
+/* Text as the arguments of "%.*s". */
+#define TEXT_ARG(text) (int)(text).size, (text).data
 
 #endif
