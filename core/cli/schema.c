@@ -72,12 +72,13 @@ static void bounds(struct buf *out, const weir_field *field)
         buf_printf(out, " > 0");
     else if ((field->flags & WEIR_NOT_NEGATIVE) != 0)
         buf_printf(out, " >= 0");
+    const char *unit = field->type == WEIR_TYPE_DURATION ? " ms" : "";
     if (field->max > 0 && field->min != 0)
-        buf_printf(out, " %.15g to %.15g", field->min, field->max);
+        buf_printf(out, " %.15g to %.15g%s", field->min, field->max, unit);
     else if (field->max > 0)
-        buf_printf(out, " up to %.15g", field->max);
+        buf_printf(out, " up to %.15g%s", field->max, unit);
     else if (field->min != 0)
-        buf_printf(out, " from %.15g", field->min);
+        buf_printf(out, " from %.15g%s", field->min, unit);
 }
 
 static void type_cell(struct buf *out, const weir_field *field)

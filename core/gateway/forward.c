@@ -386,8 +386,7 @@ static bool has_length(const struct exchange *x)
     if (x->until_close)
         return false;
     /* Policies would have changed a body of that length. */
-    if (x->response_framing.kind == HTTP_BODY_NONE &&
-        request->head.method_id == HTTP_METHOD_HEAD &&
+    if (x->response_framing.kind == HTTP_BODY_NONE && request->head.method_id == HTTP_METHOD_HEAD &&
         (request_body_need(request, TO_CLIENT) == WEIR_BODY_STREAM ||
          request_body_need(request, TO_CLIENT) == WEIR_BODY_BUFFER))
         return false;

@@ -275,10 +275,11 @@ static inline bool is_recent(const weir_metric *metric, const struct recent *rec
          value++) {
         uint16_t kept;
         memcpy(&kept, key, sizeof(kept));
-        size_t size = value->data == NULL ? 0 : value->size;
-        if (size != kept || !same_bytes(key + 2, value->data, size))
+        const char *data = value->data;
+        if (data == NULL ? kept != 0
+                         : value->size != kept || !same_bytes(key + 2, data, value->size))
             return false;
-        key += size + 2;
+        key += (size_t)kept + 2;
     }
     return true;
 }

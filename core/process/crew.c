@@ -284,7 +284,7 @@ static void fill(struct seat *seat)
     seat->state = SEAT_STARTING;
     seat->asked = seat->agreed = false;
     watch_start(master->loop, &seat->watch, seat->channel, WATCH_READ, on_channel);
-    deadline_set(master->loop, &seat->patience, STEP_TIMEOUT_MS);
+    deadline_set(master->loop, &seat->patience, master->committed->step_ms);
     serve_committed(seat);
 }
 

@@ -11,8 +11,6 @@
 #include "process/steps.h"
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_BAD_CONFIG = 3 };
-/* The longest that one step of a start or a reload may take. */
-enum { STEP_TIMEOUT_MS = 30000 };
 
 struct instance {
     const struct run_options *options;

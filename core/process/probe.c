@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct probe {
     int pipe; /* -1: ended */
     struct watch watch;
     struct deadline patience;
+    uint32_t step_ms; /* how long it may take */
     struct shared *shared;
     struct buf report;
     bool reaped, late;
@@ -50,7 +52,7 @@ static void describe_end(const struct probe *probe, struct buf *out)
     char plugin[128];
     buf_text(out, "the trial of the new configuration ");
     if (probe->late)
-        buf_printf(out, "did not end within %d s", STEP_TIMEOUT_MS / 1000);
+        buf_printf(out, "did not end within %" PRIu32 " s", probe->step_ms / 1000);
     else if (WIFSIGNALED(probe->status))
         buf_printf(out, "crashed: SIG%s", sigabbrev_np(WTERMSIG(probe->status)));
     else
@@ -197,6 +199,7 @@ struct probe *probe_start(struct instance *instance, struct loop *loop,
     *probe = (struct probe){.instance = instance,
                             .loop = loop,
                             .number = revision->number,
+                            .step_ms = revision->step_ms,
                             .pipe = -1,
                             .report = {.limit = REPORT_MAX},
                             .done = done,
@@ -212,7 +215,7 @@ struct probe *probe_start(struct instance *instance, struct loop *loop,
         return NULL;
     }
     watch_start(loop, &probe->watch, probe->pipe, WATCH_READ, on_pipe);
-    deadline_set(loop, &probe->patience, STEP_TIMEOUT_MS);
+    deadline_set(loop, &probe->patience, revision->step_ms);
     return probe;
 }
 

@@ -116,7 +116,7 @@ static void commit(struct master *master)
 {
     take_over(master);
     master->reload.state = RELOAD_COMMITTING;
-    deadline_set(master->loop, &master->reload.patience, STEP_TIMEOUT_MS);
+    deadline_set(master->loop, &master->reload.patience, master->committed->step_ms);
     for (uint32_t i = 0; i < master->instance->workers; i++) {
         struct seat *seat = &master->seats[i];
         seat->agreed = false;
@@ -183,7 +183,7 @@ static void go_on_preparing(struct master *master)
 static void prepare(struct master *master)
 {
     master->reload.state = RELOAD_PREPARING;
-    deadline_set(master->loop, &master->reload.patience, STEP_TIMEOUT_MS);
+    deadline_set(master->loop, &master->reload.patience, master->reload.candidate->step_ms);
     go_on_preparing(master);
 }
 
@@ -199,7 +199,7 @@ void reload_on_prepared(struct seat *seat, uint64_t number)
     if (reload->state != RELOAD_PREPARING || number != reload->candidate->number)
         return;
     seat->agreed = true;
-    deadline_set(seat->master->loop, &reload->patience, STEP_TIMEOUT_MS);
+    deadline_set(seat->master->loop, &reload->patience, reload->candidate->step_ms);
     go_on_preparing(seat->master);
 }
 
@@ -251,8 +251,8 @@ static void on_patience(struct deadline *deadline)
         struct seat *seat = &master->seats[i];
         if (seat->state == SEAT_EMPTY || seat->agreed)
             continue;
-        buf_printf(&master->reload.text, "worker %" PRIu32 " did not answer within %d s\n",
-                   seat->index, STEP_TIMEOUT_MS / 1000);
+        buf_printf(&master->reload.text, "worker %" PRIu32 " did not answer in time\n",
+                   seat->index);
         if (committing && seat->state == SEAT_READY)
             (void)kill(seat->pid, SIGKILL); /* its replacement has the new one */
     }

@@ -23,6 +23,9 @@ static enum weir_err write_all(int fd, struct span bytes)
     return WEIR_OK;
 }
 
+/* A million credentials are some 50 MiB, and compiling them takes its time on a busy machine. */
+enum { STEP_MS = 30000, STEP_MS_FOR_MIB = 4000 };
+
 enum weir_err revision_read(const char *file, uint64_t number, struct revision **out_revision)
 {
     AUTO_BUF text = BUF_INIT;
@@ -31,6 +34,7 @@ enum weir_err revision_read(const char *file, uint64_t number, struct revision *
     if (revision == NULL)
         return WEIR_ERR_NO_MEMORY;
     revision->number = number;
+    revision->step_ms = STEP_MS + STEP_MS_FOR_MIB * (uint32_t)(text.size >> 20);
     revision->fd = memfd_create("weir-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (revision->fd < 0)
         return WEIR_ERR_SYSTEM;

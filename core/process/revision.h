@@ -10,7 +10,8 @@
 
 struct revision {
     uint64_t number;
-    int fd; /* sealed memory */
+    int fd;           /* sealed memory */
+    uint32_t step_ms; /* the longest that one step of a start or a reload with it may take */
 };
 
 /* WEIR_ERR_SYSTEM with errno, LIMIT: larger than 64 MiB. */

@@ -10,7 +10,7 @@ typedef struct {
     weir_str anonymous, realm;
     /* Ours, after the configuration. */
     const weir_header_id *headers; /* of the key names */
-    weir_header_id www_authenticate, content_type;
+    weir_header_id www_authenticate, content_type, anonymous_consumer;
     weir_str challenge;
 } key_auth;
 
@@ -105,6 +105,7 @@ static int configure(void *self, weir_error *error)
     }
     policy->headers = headers;
     policy->www_authenticate = weir_header_intern(WEIR_LIT("WWW-Authenticate"));
+    policy->anonymous_consumer = weir_header_intern(WEIR_LIT("X-Anonymous-Consumer"));
     policy->content_type = weir_header_intern(WEIR_LIT("Content-Type"));
     return make_challenge(policy, error);
 }
@@ -301,7 +302,8 @@ static weir_verdict on_access(weir_request *request, void *self, void *context)
     /* With `anonymous` one good credential of any kind is enough; the anonymous consumer that an
      * earlier policy set is none. */
     if (policy->anonymous.data != NULL &&
-        weir_request_text(request, WEIR_TEXT_CREDENTIAL_ID).data != NULL)
+        weir_request_number(request, WEIR_NUMBER_AUTHENTICATED) == 1 &&
+        weir_header_get(request, WEIR_SIDE_REQUEST, policy->anonymous_consumer, 0).data == NULL)
         return WEIR_NEXT;
     if (policy->key_in_body)
         mine->body.kind =

@@ -206,7 +206,10 @@ static weir_json_value *parse_container(struct parse *parse, weir_json_value *co
 
 static weir_json_value *parse_value(struct parse *parse, unsigned depth)
 {
-    weir_json_value *value = depth < parse->floor ? &parse->nobody : json_node(parse->json);
+    bool is_kept = depth >= parse->floor;
+    if (is_kept && parse->json->value_count++ == JSON_VALUES_MAX)
+        return fail(parse, WEIR_FULL);
+    weir_json_value *value = is_kept ? json_node(parse->json) : &parse->nobody;
     const char *from = parse->at;
     bool is_good = true;
     weir_str ignored;

@@ -8,7 +8,8 @@
 
 #include <weir/json.h>
 
-enum { JSON_DEPTH_MAX = 128, JSON_NODES_AT_ONCE = 32 };
+/* Values: some 144 bytes each. */
+enum { JSON_DEPTH_MAX = 128, JSON_VALUES_MAX = 500000, JSON_NODES_AT_ONCE = 32 };
 
 struct weir_json_value {
     weir_json_value *parent, *first, *last, *next, *prev;
@@ -31,7 +32,7 @@ struct weir_json {
     weir_str text;
     weir_json_value *root;
     weir_json_value *spare; /* nodes of the last block */
-    size_t spare_count;
+    size_t spare_count, value_count;
 };
 
 weir_json_value *json_node(weir_json *json);

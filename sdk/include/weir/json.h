@@ -34,8 +34,8 @@ typedef struct weir_json_value weir_json_value; /* a value in it */
 #define WEIR_JSON_OBJECT 6U
 
 /* Strict RFC 8259, any value at the top. `text` must live as long as the document. WEIR_INVALID:
- * *out_at (may be NULL) is the offset of what is wrong; WEIR_FULL: nested deeper than 128;
- * WEIR_NO_MEMORY. */
+ * *out_at (may be NULL) is the offset of what is wrong; WEIR_FULL: nested deeper than 128,
+ * or more than 500,000 values; WEIR_NO_MEMORY. */
 weir_status weir_json_parse(weir_str text, weir_alloc *alloc, void *user, weir_json **out_json,
                             size_t *out_at);
 /* The same for who needs members or elements of the top value alone: these can be seen and edited,
