@@ -23,6 +23,7 @@ struct credential_schema {
     size_t data_size;
     struct span unique_key; /* name of the field; unset: none */
     bool random_key;        /* an absent key is a random one (the id is random as well) */
+    int (*check)(const void *data, weir_error *error); /* the plugin's; plugin_host calls it */
 };
 
 /* What is installed. Answers are borrowed and must outlive the configuration. */

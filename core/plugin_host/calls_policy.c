@@ -1,5 +1,6 @@
 /* Calls about a policy and what its configuration knows: complaints, memory, consumers,
  * credentials. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -28,6 +29,15 @@ void call_error_at(weir_error *error, const char *path, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    if (error->credential != NULL) {
+        const struct credential *about = error->credential;
+        (void)snprintf(place, sizeof(place), "%.*s[%" PRIu32 "]%s%s", SPAN_ARG(about->collection),
+                       about->index, has_path ? "." : "", has_path ? path : "");
+        problem_add(error->problems, PROBLEM_ERROR,
+                    schema_find_position(about->node, has_path ? path : ""), place, "%s", text);
+        error->count++;
+        return;
+    }
     (void)snprintf(place, sizeof(place), "%.*s.config%s%s", SPAN_ARG(error->policy->path),
                    has_path && path[0] != '[' ? "." : "", has_path ? path : "");
     problem_add(error->problems, PROBLEM_ERROR, position_of(error->policy, path), place, "%s",

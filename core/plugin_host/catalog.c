@@ -110,7 +110,8 @@ static bool describe(struct catalog *catalog, struct entry *entry)
     if (entry->credentials == NULL)
         return false;
     for (uint32_t i = 0; i < plugin->credential_count; i++) {
-        const weir_credential_kind *kind = &plugin->credentials[i];
+        const weir_credential_kind *kind = catalog_credential_kind(plugin, i);
+        size_t known = plugin->credential_stride;
         entry->credentials[i] = (struct credential_schema){
             .collection = span_text(kind->collection),
             .plugin = entry->schema.name,
@@ -119,6 +120,9 @@ static bool describe(struct catalog *catalog, struct entry *entry)
             .data_size = kind->data_size,
             .unique_key = span_text(kind->unique_key),
             .random_key = (kind->flags & WEIR_RANDOM_KEY) != 0,
+            .check = known < offsetof(weir_credential_kind, check) + sizeof(kind->check)
+                         ? NULL
+                         : kind->check,
         };
         /* Two plugins with one collection: the first one asked for has it. */
         enum weir_err err =

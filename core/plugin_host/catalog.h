@@ -43,4 +43,12 @@ WEIR_MUST_USE bool idle_plugins_open(struct idle_plugins *out, const char *path_
                                      const char *copies);
 void idle_plugins_close(struct idle_plugins *plugins);
 
+/* Rows of a plugin that was built with other headers have another size. */
+static inline const weir_credential_kind *catalog_credential_kind(const weir_plugin *plugin,
+                                                                  uint32_t index)
+{
+    return (const void *)((const char *)plugin->credentials +
+                          (size_t)index * plugin->credential_stride);
+}
+
 #endif

@@ -1,7 +1,9 @@
 /* Credentials by key: one table with a keyed hash for each kind, so that a million of them cost one
  * probe and nobody outside can make keys collide. */
 #include "base/clock.h"
+#include "plugin_host/calls.h"
 #include "plugin_host/policies.h"
+#include "plugin_host/table.h"
 
 /* The table a schema's credentials belong to; NULL: no policy of its plugin is in use. */
 static struct map **find_table(struct policies *policies, const struct credential_schema *schema)
@@ -11,7 +13,7 @@ static struct map **find_table(struct policies *policies, const struct credentia
         if (!span_equal(group->name, schema->plugin))
             continue;
         for (uint32_t kind = 0; kind < group->plugin->credential_count; kind++)
-            if (span_equal(span_text(group->plugin->credentials[kind].collection),
+            if (span_equal(span_text(catalog_credential_kind(group->plugin, kind)->collection),
                            schema->collection))
                 return &group->credentials[kind];
     }
@@ -67,6 +69,20 @@ enum weir_err credentials_index(struct policies *policies)
         at += count;
     }
     return WEIR_OK;
+}
+
+void credentials_check(const struct policies *policies, struct problems *problems)
+{
+    const struct config *config = policies->config;
+    for (size_t i = 0; i < config->credential_count; i++) {
+        const struct credential *credential = config->credentials[i];
+        struct weir_error error = {.problems = problems, .credential = credential};
+        if (credential->schema->check == NULL || credential->data == NULL ||
+            credential->schema->check(credential->data, &error) == 0 || error.count > 0)
+            continue;
+        call_error_at(&error, "", "plugin '%.*s' refuses it",
+                      SPAN_ARG(span_first(credential->schema->plugin, 64)));
+    }
 }
 
 void credentials_free(struct policies *policies)

@@ -167,6 +167,7 @@ static enum weir_err fill(struct policies *policies, struct problems *problems)
     TRY(scopes_index(policies));
     TRY(chains_build(policies, problems));
     TRY(credentials_index(policies));
+    credentials_check(policies, problems);
     return problems_errors(problems) > errors ? WEIR_ERR_CONFIG : WEIR_OK;
 }
 

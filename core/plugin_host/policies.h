@@ -121,6 +121,8 @@ WEIR_MUST_USE enum weir_err chains_build(struct policies *policies, struct probl
 
 /* credentials.c */
 WEIR_MUST_USE enum weir_err credentials_index(struct policies *policies);
+/* Each row as its plugin sees it; what is wrong becomes a problem at its place. */
+void credentials_check(const struct policies *policies, struct problems *problems);
 void credentials_free(struct policies *policies);
 
 /* calls_process.c: timers and watches of the policy end. */

@@ -27,6 +27,7 @@ static inline struct plugin_host *host_of_table(const weir_host *table)
 struct weir_error {
     struct problems *problems;
     const struct policy *policy;
+    const struct credential *credential; /* set: it is about this one, not about a policy */
     size_t count; /* complaints so far */
 };
 

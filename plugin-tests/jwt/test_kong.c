@@ -265,18 +265,38 @@ Test(jwt, realm)
 
 Test(jwt, a_credential_without_key_lets_nobody_in)
 {
-    struct kit *kit = jwt_open("{}", "  - {key: iss-rs, algorithm: RS256}\n"
-                                     "  - {key: iss-bad, algorithm: ES256, rsa_public_key: x}\n");
+    struct kit *kit = jwt_open("{}", "  - {key: iss-bad, algorithm: ES256}\n");
     jwt_refused(kit, "no secret: one that nobody knows",
                 sign_hmac("SHA256", "", HS256, "{\"iss\":\"iss-none\"}"), "Invalid signature");
-    jwt_refused(kit, "no public key",
-                sign_hmac("SHA256", "", "{\"alg\":\"RS256\"}", "{\"iss\":\"iss-rs\"}"),
-                "Invalid key/secret");
-    jwt_refused(kit, "no PEM",
+    jwt_refused(kit, "no public key, which Kong asks for at load only of the others",
                 sign_hmac("SHA256", "", "{\"alg\":\"ES256\"}", "{\"iss\":\"iss-bad\"}"),
                 "Invalid key/secret");
     cr_expect_not_null(strstr(kit_log_lines(kit), "iss-bad"), "the log says which");
     kit_close(kit);
+}
+
+Test(jwt, keys_are_checked_at_load)
+{
+    static const struct {
+        const char *row, *error; /* NULL: it loads */
+    } rows[] = {
+        {"{key: k, algorithm: RS256}", "rsa_public_key: required field missing"},
+        {"{key: k, algorithm: PS384}", "rsa_public_key: required field missing"},
+        {"{key: k, algorithm: EdDSA}", "rsa_public_key: required field missing"},
+        {"{key: k, algorithm: ES256}", NULL},
+        {"{key: k, algorithm: HS512}", NULL},
+        {"{key: k, algorithm: RS256, rsa_public_key: x}", "rsa_public_key: invalid key"},
+        {"{key: k, algorithm: HS256, rsa_public_key: x}", "rsa_public_key: invalid key"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct kit *kit = jwt_try("{}", sign_format("  - %s\n", rows[i].row));
+        cr_expect_eq(kit == NULL, rows[i].error != NULL, "%s", rows[i].row);
+        if (rows[i].error != NULL)
+            cr_expect(strstr(kit_error(), "jwt_secrets[5].") != NULL &&
+                          strstr(kit_error(), rows[i].error) != NULL,
+                      "%s: %s", rows[i].row, kit_error());
+        kit_close(kit);
+    }
 }
 
 static const char OR_YAML[] =
@@ -362,11 +382,11 @@ Test(jwt, wrong_configurations_are_refused_where_they_are_wrong)
 
 Test(jwt, secrets_and_tokens_never_reach_the_log)
 {
-    struct kit *kit = jwt_open("{anonymous: ghost}", "  - {key: k, algorithm: PS256}\n");
+    struct kit *kit = jwt_open("{anonymous: ghost}", "  - {key: k, algorithm: ES256}\n");
     const char *token = jwt_token(ISS1);
     (void)jwt_status(kit, token);
     (void)jwt_status(kit, sign_hmac("SHA256", "x", HS256, ISS1));
-    (void)jwt_status(kit, sign_hmac("SHA256", "x", "{\"alg\":\"PS256\"}", "{\"iss\":\"k\"}"));
+    (void)jwt_status(kit, sign_hmac("SHA256", "x", "{\"alg\":\"ES256\"}", "{\"iss\":\"k\"}"));
     cr_expect_null(strstr(kit_log_lines(kit), SECRET), "%s", kit_log_lines(kit));
     cr_expect_null(strstr(kit_log_lines(kit), "eyJ"), "%s", kit_log_lines(kit));
     kit_close(kit);

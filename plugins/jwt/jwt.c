@@ -75,6 +75,28 @@ static const weir_field credential_fields[] = {
                 .help = "public key or certificate in PEM for all but HS*: RSA, EC or EdDSA"),
 };
 
+/* As Kong has it: RS*, PS* and EdDSA need a key at load, that of ES* is missed when it is used. A
+ * key that is there must be one, whatever for. */
+static int check_credential(const void *data, weir_error *error)
+{
+    const credential *row = data;
+    const struct algorithm *algorithm = algorithm_find(row->algorithm);
+    if (row->rsa_public_key.size == 0) {
+        if (algorithm == NULL || algorithm->family == FAMILY_HS || algorithm->family == FAMILY_ES)
+            return 0;
+        weir_error_at(error, "rsa_public_key", "required field missing: algorithm %s needs it",
+                      algorithm->name);
+        return -1;
+    }
+    struct key *key = key_of_pem(row->rsa_public_key);
+    if (key == NULL) {
+        weir_error_at(error, "rsa_public_key", "invalid key: want a public key in PEM");
+        return -1;
+    }
+    key_free(key);
+    return 0;
+}
+
 static const weir_credential_kind kinds[] = {
     {
         .collection = "jwt_secrets",
@@ -84,6 +106,7 @@ static const weir_credential_kind kinds[] = {
         .unique_key = "key",
         .data_size = (uint32_t)sizeof(credential),
         .flags = WEIR_RANDOM_KEY,
+        .check = check_credential,
     },
 };
 

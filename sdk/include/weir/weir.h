@@ -167,6 +167,9 @@ typedef struct weir_credential_kind {
     const char *unique_key; /* the field looked up by credential_find() */
     uint32_t data_size;     /* of the struct the fields fill */
     uint32_t flags;         /* WEIR_RANDOM_KEY: an absent key is made up at load */
+    /* Is a filled row good? Not 0 refuses the configuration: say why with weir_error_at(). Called
+     * for every row at load, so it should be quick. NULL: the fields say all. [configure] */
+    int (*check)(const void *data, weir_error *error);
 } weir_credential_kind;
 #define WEIR_RANDOM_KEY (1U << 0)
 
