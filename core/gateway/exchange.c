@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/zero.h"
-
 /* ---- how long each state may wait; 0: somebody else has the deadline */
 
 static uint32_t bounded_ms(int64_t ms)
@@ -271,7 +269,7 @@ static void clear(struct exchange *x)
     x->up.blocked = x->up.paused = x->down.blocked = x->down.paused = false;
     x->match.matched_path = SPAN_NONE;
     x->match.capture_count = 0;
-    zero_bytes(&x->pick, sizeof(x->pick));
+    memset(&x->pick, 0, sizeof(x->pick));
 }
 
 static void begin(struct exchange *x)

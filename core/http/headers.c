@@ -1,6 +1,5 @@
 #include "http/headers.h"
 
-#include "base/zero.h"
 #include "http/framing.h"
 #include "http/names.h"
 #include "http/scan.h"
@@ -23,7 +22,7 @@ void http_headers_init(struct http_headers *h, struct http_header *items, uint16
 void http_headers_clear(struct http_headers *h)
 {
     h->count = 0;
-    zero_bytes(h->first, sizeof(h->first));
+    memset(h->first, 0, sizeof(h->first));
 }
 
 bool http_name_is_valid(struct span name)
@@ -143,7 +142,7 @@ static size_t remove_from(struct http_headers *h, const struct http_name *wanted
 
 static void index_again(struct http_headers *h)
 {
-    zero_bytes(h->first, sizeof(h->first));
+    memset(h->first, 0, sizeof(h->first));
     for (uint16_t at = h->count; at > 0; at--)
         h->first[h->items[at - 1].id] = at;
     h->first[HTTP_HEADER_UNKNOWN] = 0;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/zero.h"
 #include "plugin_host/host_internal.h"
 #include "plugin_host/parks.h"
 #include "plugin_host/phases.h"
@@ -19,16 +18,16 @@ static size_t round_up(size_t size)
 }
 
 /* Zero the members from `first` up to, not including, `after`. */
-#define ZERO_MEMBERS(request, first, after)                              \
-    zero_bytes((char *)(request) + offsetof(struct weir_request, first), \
-               offsetof(struct weir_request, after) - offsetof(struct weir_request, first))
+#define ZERO_MEMBERS(request, first, after)                             \
+    memset((char *)(request) + offsetof(struct weir_request, first), 0, \
+           offsetof(struct weir_request, after) - offsetof(struct weir_request, first))
 
 /* Header tables and attempt records are most of the struct, and whoever fills them writes them
  * whole: zeroing them would cost more than all the rest of a request without policies. */
 void request_begin(struct weir_request *request, struct plugin_host *host,
                    const struct request_ops *ops, struct arena *arena, struct policies *policies)
 {
-    zero_bytes(request, offsetof(struct weir_request, head.headers));
+    memset(request, 0, offsetof(struct weir_request, head.headers));
     request->host = host;
     request->ops = ops;
     request->arena = arena;
@@ -40,7 +39,7 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
     request->response.headers.count = request->response.headers.capacity = 0;
     ZERO_MEMBERS(request, has_response, attempts);
     size_t rest = offsetof(struct weir_request, attempt_count);
-    zero_bytes((char *)request + rest, sizeof(*request) - rest);
+    memset((char *)request + rest, 0, sizeof(*request) - rest);
 }
 
 static void *kept_context(const struct weir_request *request, const struct running_policy *policy)

@@ -8,35 +8,7 @@
 #include <weir/inflate.h>
 #include <weir/multipart.h>
 
-struct pool {
-    void *blocks[4096];
-    size_t count, left;
-};
-
-static void *take(void *user, size_t size)
-{
-    struct pool *pool = user;
-    if (pool->left == 0 || pool->count == sizeof(pool->blocks) / sizeof(pool->blocks[0]))
-        return NULL;
-    pool->left--;
-    return pool->blocks[pool->count++] = malloc(size);
-}
-
-static void drop(struct pool *pool)
-{
-    while (pool->count > 0)
-        free(pool->blocks[--pool->count]);
-}
-
-static weir_str str(const char *text)
-{
-    return (weir_str){text, text == NULL ? 0 : strlen(text)};
-}
-
-static bool is(weir_str have, const char *want)
-{
-    return have.size == strlen(want) && memcmp(have.data, want, have.size) == 0;
-}
+#include "pool.h"
 
 enum edit { REMOVE, RENAME, SET, APPEND, NONE };
 

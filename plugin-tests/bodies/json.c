@@ -6,31 +6,7 @@
 
 #include <weir/json.h>
 
-/* Memory that may run out after `left` allocations. */
-struct pool {
-    void *blocks[4096];
-    size_t count, left;
-};
-
-static void *take(void *user, size_t size)
-{
-    struct pool *pool = user;
-    if (pool->left == 0 || pool->count == sizeof(pool->blocks) / sizeof(pool->blocks[0]))
-        return NULL;
-    pool->left--;
-    return pool->blocks[pool->count++] = malloc(size);
-}
-
-static void drop(struct pool *pool)
-{
-    while (pool->count > 0)
-        free(pool->blocks[--pool->count]);
-}
-
-static weir_str str(const char *text)
-{
-    return (weir_str){text, strlen(text)};
-}
+#include "pool.h"
 
 enum edit { REMOVE, RENAME, SET, APPEND };
 

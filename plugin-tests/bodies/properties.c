@@ -8,37 +8,9 @@
 #include <weir/json.h>
 #include <weir/multipart.h>
 
+#include "pool.h"
+
 enum { MEMBERS_MAX = 24, TEXT_MAX = 8192, DOCUMENTS = 1500, EDITS = 6 };
-
-struct pool {
-    void *blocks[1024];
-    size_t count, left;
-};
-
-static void *take(void *user, size_t size)
-{
-    struct pool *pool = user;
-    if (pool->left == 0 || pool->count == sizeof(pool->blocks) / sizeof(pool->blocks[0]))
-        return NULL;
-    pool->left--;
-    return pool->blocks[pool->count++] = malloc(size);
-}
-
-static void drop(struct pool *pool)
-{
-    while (pool->count > 0)
-        free(pool->blocks[--pool->count]);
-}
-
-static weir_str str(const char *text)
-{
-    return (weir_str){text, strlen(text)};
-}
-
-static bool is(weir_str have, const char *want)
-{
-    return have.size == strlen(want) && memcmp(have.data, want, have.size) == 0;
-}
 
 /* Always the same numbers: a failure can be seen again. */
 static unsigned draw(uint64_t *state, unsigned below)

@@ -2,6 +2,8 @@
 
 #include <weir/form.h>
 
+#include "equal.h"
+
 enum { FIELDS_MAX = 1000 };
 
 /* ---- coding */
@@ -70,11 +72,6 @@ static char *encode(char *out, weir_str text)
 
 /* ---- fields */
 
-static bool equal(weir_str a, weir_str b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 /* A place at `at`; those behind it move. */
 static weir_form_field *insert(weir_form *form, size_t at)
 {
@@ -130,7 +127,7 @@ weir_status weir_form_parse(weir_form *form, weir_str text, weir_alloc *alloc, v
 weir_form_field *weir_form_find(weir_form *form, weir_str name, size_t nth)
 {
     for (size_t i = 0; i < form->count; i++)
-        if (!form->fields[i].removed && equal(form->fields[i].name, name) && nth-- == 0)
+        if (!form->fields[i].removed && text_equal(form->fields[i].name, name) && nth-- == 0)
             return &form->fields[i];
     return NULL;
 }
@@ -149,7 +146,7 @@ weir_status weir_form_rename(weir_form *form, weir_str name, weir_str new_name)
 {
     if (weir_form_find(form, name, 0) == NULL)
         return WEIR_NOT_FOUND;
-    if (equal(name, new_name))
+    if (text_equal(name, new_name))
         return WEIR_SUCCESS;
     (void)weir_form_remove(form, new_name);
     for (weir_form_field *field; (field = weir_form_find(form, name, 0)) != NULL;)
@@ -172,7 +169,7 @@ weir_status weir_form_append(weir_form *form, weir_str name, weir_str value)
 {
     size_t at = form->count;
     for (size_t i = 0; i < form->count; i++)
-        if (!form->fields[i].removed && equal(form->fields[i].name, name))
+        if (!form->fields[i].removed && text_equal(form->fields[i].name, name))
             at = i + 1;
     if (form->count == FIELDS_MAX)
         return WEIR_FULL;

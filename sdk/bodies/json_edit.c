@@ -61,7 +61,7 @@ static weir_json_value *find_back(weir_json *json, const weir_json_value *object
             *status = WEIR_NO_MEMORY;
             return NULL;
         }
-        if (json_equal(is, name))
+        if (text_equal(is, name))
             return member;
     }
     return NULL;
@@ -206,7 +206,7 @@ weir_status weir_json_rename(weir_json *json, weir_json_value *object, weir_str 
     weir_json_value *member = find_last(json, object, name, &status);
     if (member == NULL)
         return status != WEIR_SUCCESS ? status : WEIR_NOT_FOUND;
-    if (json_equal(name, new_name))
+    if (text_equal(name, new_name))
         return WEIR_SUCCESS;
     status = weir_json_remove(json, object, new_name);
     if (status != WEIR_SUCCESS && status != WEIR_NOT_FOUND)

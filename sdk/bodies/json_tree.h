@@ -8,6 +8,8 @@
 
 #include <weir/json.h>
 
+#include "equal.h"
+
 /* Values: some 144 bytes each. */
 enum { JSON_DEPTH_MAX = 128, JSON_VALUES_MAX = 500000, JSON_NODES_AT_ONCE = 32 };
 
@@ -49,10 +51,6 @@ weir_status json_unquote(weir_json *json, weir_str quoted, weir_str *out_text);
 static inline weir_str json_span(const char *from, const char *to)
 {
     return (weir_str){from, (size_t)(to - from)};
-}
-static inline bool json_equal(weir_str a, weir_str b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
 #endif

@@ -3,12 +3,9 @@
 
 #include <weir/multipart.h>
 
-enum { PARTS_MAX = 1000, BOUNDARY_MAX = 70 /* RFC 2046 5.1.1 */ };
+#include "equal.h"
 
-static bool equal(weir_str a, weir_str b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
+enum { PARTS_MAX = 1000, BOUNDARY_MAX = 70 /* RFC 2046 5.1.1 */ };
 
 static weir_str span(const char *from, const char *to)
 {
@@ -215,7 +212,7 @@ weir_multipart_part *weir_multipart_find(weir_multipart *multipart, weir_str nam
 {
     for (size_t i = 0; i < multipart->count; i++) {
         weir_multipart_part *part = &multipart->parts[i];
-        if (!part->removed && part->name.data != NULL && equal(part->name, name) && nth-- == 0)
+        if (!part->removed && part->name.data != NULL && text_equal(part->name, name) && nth-- == 0)
             return part;
     }
     return NULL;
@@ -294,7 +291,7 @@ weir_status weir_multipart_rename(weir_multipart *multipart, weir_str name, weir
         return WEIR_NOT_FOUND;
     if (!is_name(new_name))
         return WEIR_INVALID;
-    if (equal(name, new_name))
+    if (text_equal(name, new_name))
         return WEIR_SUCCESS;
     (void)weir_multipart_remove(multipart, new_name);
     weir_status status = WEIR_SUCCESS;
