@@ -4,6 +4,7 @@
 
 #include "admin/scrape.h"
 #include "admin/server.h"
+#include "admin/upstreams.h"
 #include "admin/views.h"
 
 enum {
@@ -103,6 +104,8 @@ static void answer(const struct server_request *request, struct server_reply *re
     const struct endpoint *endpoint = endpoint_of(request->head->path, side->kind);
     unsigned method = request->head->method_id;
     reply->content_type = JSON;
+    if (side->kind == ADMIN_ADMIN && upstreams_answer(&side->admin->options, request, reply))
+        return;
     if (endpoint == NULL) {
         reply->status = 404;
         view_message("Not found", &reply->body);

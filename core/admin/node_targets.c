@@ -1,14 +1,13 @@
 /* kong_upstream_target_health: for each address of each target one series per state, one of which
- * is 1. Targets are not checked yet, so a target is what its name is. */
+ * is 1. */
 #include <inttypes.h>
 
 #include <weir/weir.h>
 
 #include "admin/node.h"
-#include "net/resolve.h"
-#include "upstream/pick.h"
+#include "upstream/health.h"
 
-enum { TARGETS_AT_ONCE = 16 };
+enum { TARGETS_AT_ONCE = 16, ADDRESSES_MAX = 64 };
 
 static bool is_on(const struct policy *policy, const char *flag)
 {
@@ -48,15 +47,20 @@ static void put_text(struct buf *out, struct span text)
 }
 
 static void put_states(struct buf *out, const char *name, const struct target *target,
-                       const struct address *address, const char *now)
+                       const struct address *address, enum target_health now)
 {
-    static const char *const states[] = {"dns_error", "healthchecks_off", "healthy", "unhealthy"};
-    struct address at = address == NULL ? (struct address){0} : *address;
+    static const struct {
+        const char *name;
+        enum target_health health;
+    } states[] = {
+        {"dns_error", TARGET_DNS_ERROR},
+        {"healthchecks_off", TARGET_UNCHECKED},
+        {"healthy", TARGET_HEALTHY},
+        {"unhealthy", TARGET_UNHEALTHY},
+    };
     char text[ADDRESS_TEXT] = "";
-    if (address != NULL) {
-        address_set_port(&at, (uint16_t)target->port);
-        (void)address_text(&at, text);
-    }
+    if (address != NULL)
+        (void)address_text(address, text);
     bool brackets = span_find(target->host, ':') < target->host.size;
     for (size_t i = 0; i < COUNT_OF(states); i++) {
         buf_printf(out, "%s{upstream=\"", name);
@@ -64,21 +68,23 @@ static void put_states(struct buf *out, const char *name, const struct target *t
         buf_text(out, brackets ? "\",target=\"[" : "\",target=\"");
         put_text(out, target->host);
         buf_printf(out, "%s:%" PRId64 "\",address=\"%s\",state=\"%s\",subsystem=\"http\"} %d\n",
-                   brackets ? "]" : "", target->port, text, states[i], strcmp(states[i], now) == 0);
+                   brackets ? "]" : "", target->port, text, states[i].name,
+                   states[i].health == now);
     }
 }
 
 static void put_target(struct buf *out, const char *name, const struct balancers *balancers,
                        const struct target *target)
 {
-    const struct resolution *known =
-        balancers == NULL ? NULL : balancers_known(balancers, target->host);
-    if (known == NULL) /* no request went there yet */
-        put_states(out, name, target, NULL, "healthchecks_off");
-    else if (known->error != WEIR_OK)
-        put_states(out, name, target, NULL, "dns_error");
-    for (size_t i = 0; known != NULL && known->error == WEIR_OK && i < known->count; i++)
-        put_states(out, name, target, &known->addresses[i], "healthchecks_off");
+    struct target_address addresses[ADDRESSES_MAX];
+    enum target_health health = TARGET_UNCHECKED;
+    size_t count = 0;
+    if (balancers != NULL)
+        health = balancers_health(balancers, target, addresses, ADDRESSES_MAX, &count);
+    if (count == 0) /* no request went there yet, or its name leads nowhere */
+        put_states(out, name, target, NULL, health);
+    for (size_t i = 0; i < count; i++)
+        put_states(out, name, target, &addresses[i].address, addresses[i].health);
 }
 
 bool node_targets_render(struct node_scrape *scrape, const struct node_family *family,

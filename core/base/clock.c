@@ -37,3 +37,12 @@ uint64_t clock_precise_us(void)
 {
     return frozen ? clock_cached.mono_us : read_us(CLOCK_MONOTONIC);
 }
+
+uint64_t clock_precise_ns(void)
+{
+    struct timespec now;
+    if (frozen)
+        return clock_cached.mono_us * 1000U;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}

@@ -36,5 +36,6 @@ static inline uint64_t clock_wall_ms(void)
 }
 /* Not cached: for measuring inside one turn. */
 uint64_t clock_precise_us(void);
+uint64_t clock_precise_ns(void);
 
 #endif

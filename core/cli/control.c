@@ -10,10 +10,6 @@
 /* A reload may wait for another one, and each has three steps of up to 30 s. */
 enum { RELOAD_MS = 300000, STOP_MS = 24 * 3600 * 1000 };
 
-#define PREFIX_DETAILS                                                                   \
-    "  --prefix DIRECTORY  that of the gateway; else WEIR_PREFIX, /run/weir for root,\n" \
-    "                      $XDG_RUNTIME_DIR/weir or /tmp/weir-UID for others\n"
-
 const char cli_reload_details[] =
     "The new configuration is tried in a process of its own, then taken by every worker or by "
     "none.\n"

@@ -1,4 +1,4 @@
-/* weir plugin list | schema NAME [--markdown] | inspect FILE */
+/* weir plugin list | schema NAME [--markdown] | inspect FILE | swap … | rollback … (swap.c) */
 #include <errno.h>
 #include <stdio.h>
 
@@ -9,19 +9,37 @@
 #include "plugin_host/elf_lint.h"
 
 const char cli_plugin_details[] =
-    "  list          name, version, priority and build of every plugin that is found\n"
+    "  list          name, version, priority and build of every plugin that is found, and the\n"
+    "                builds that a running gateway uses: policies, requests in flight, what a "
+    "swap\n"
+    "                chose, what is in quarantine\n"
     "  schema NAME   its configuration: fields, defaults, types and what they mean;\n"
     "                with --markdown as the tables of its page\n"
     "  inspect FILE  what a built plugin says of itself and whether weir would load it; none of "
     "its\n"
     "                code runs\n"
-    "\n"
+    "  swap NAME [FILE] [--canary N|N%] [--watch SECONDS] [--wait]\n"
+    "                replace the build of a plugin in the running gateway, on every worker or on "
+    "none;\n"
+    "                without FILE by the one in plugin_path. With --canary on N workers first. It "
+    "is\n"
+    "                watched for that long (gateway setting swap_watch, 10 s) and the old build "
+    "comes\n"
+    "                back by itself when the new one crashes, fails or slows down; --wait tells "
+    "how\n"
+    "                it ended (exit code 1: it went back). A swap holds until the next one, over\n"
+    "                reloads too.\n"
+    "  rollback NAME the build before the last swap\n"
+    "\n" PREFIX_DETAILS "\n"
     "Plugins are looked for in WEIR_PLUGIN_PATH, else in ../lib/weir/plugins beside this "
     "program.\n";
 
 static int usage(void)
 {
-    (void)fprintf(stderr, "usage: weir plugin list | schema NAME [--markdown] | inspect FILE\n");
+    (void)fprintf(stderr,
+                  "usage: weir plugin list [--prefix DIRECTORY] | schema NAME [--markdown] | "
+                  "inspect FILE |\n"
+                  "                   swap NAME [FILE] ... | rollback NAME\n");
     return CLI_USAGE;
 }
 
@@ -90,7 +108,14 @@ int cli_plugin(int argc, char **argv)
     struct span verb = argc < 2 ? SPAN_NONE : span_text(argv[1]);
     if (argc == 3 && span_equal(verb, SPAN("inspect")))
         return inspect(argv[2]);
-    bool is_list = argc == 2 && span_equal(verb, SPAN("list"));
+    if (span_equal(verb, SPAN("swap")))
+        return cli_plugin_swap(argc - 2, argv + 2);
+    if (span_equal(verb, SPAN("rollback")))
+        return cli_plugin_rollback(argc - 2, argv + 2);
+    bool is_list = span_equal(verb, SPAN("list"));
+    const char *prefix = is_list ? cli_prefix(argc - 1, argv + 1) : NULL;
+    if (is_list && prefix == NULL)
+        return CLI_USAGE;
     bool markdown = argc == 4 && span_equal(span_text(argv[3]), SPAN("--markdown"));
     if (!is_list && !(span_equal(verb, SPAN("schema")) && (argc == 3 || markdown)))
         return usage();
@@ -103,5 +128,7 @@ int cli_plugin(int argc, char **argv)
         answer = is_list ? list(plugins.catalog) : schema(plugins.catalog, argv[2], markdown);
     idle_plugins_close(&plugins);
     cli_copies_remove();
+    if (is_list && !cli_plugin_running(prefix, argc > 2))
+        answer = CLI_FAILED;
     return answer;
 }

@@ -28,7 +28,7 @@ static const struct verb {
     {"stop",    "[--prefix DIRECTORY]", "drain a running gateway and wait for its end", cli_stop, cli_stop_details, false},
     {"health",  "[--prefix DIRECTORY]", "a line for each worker of a running gateway, 0 when all serve", cli_health, cli_health_details, false},
     {"check",   "FILE", "say everything that is wrong with a configuration", cli_check, cli_check_details, false},
-    {"plugin",  "list | schema NAME | inspect FILE", "what the plugins are and take", cli_plugin, cli_plugin_details, false},
+    {"plugin",  "list | schema NAME | inspect FILE | swap NAME [FILE] | rollback NAME", "what the plugins are and take; replace one under traffic", cli_plugin, cli_plugin_details, false},
     {"echo",    "[--listen ADDRESS] [--delay MS]", "an upstream that answers with what it received", cli_echo, cli_echo_details, false},
     {"version", "[-v]", "the version of weir; with -v of its plugin ABI and its libraries", cli_version, NULL, false},
     {"help",    "[VERB | --man]", "this text, what a verb takes, or the manual page", print_help, NULL, false},

@@ -30,6 +30,17 @@ int cli_main(int argc, char **argv);
 /* The usage line of `verb`, after a sentence about what was wrong, to stderr; CLI_USAGE. */
 int cli_usage(const char *verb, const char *format, ...) WEIR_PRINTF(2, 3);
 
+/* swap.c: the words after the verb. */
+int cli_plugin_swap(int argc, char **argv);
+int cli_plugin_rollback(int argc, char **argv);
+/* Prints what the gateway on `prefix` uses; false: `wanted`, and none answers. */
+bool cli_plugin_running(const char *prefix, bool wanted);
+
+/* What the option means, for the details of verbs that ask a running gateway. */
+#define PREFIX_DETAILS                                                                   \
+    "  --prefix DIRECTORY  that of the gateway; else WEIR_PREFIX, /run/weir for root,\n" \
+    "                      $XDG_RUNTIME_DIR/weir or /tmp/weir-UID for others\n"
+
 /* `--prefix P` and nothing else: P, WEIR_PREFIX or the default one; NULL: wrong usage, said so. */
 const char *cli_prefix(int argc, char **argv);
 /* Ask the gateway that runs on `prefix`; the answer goes to stdout, or to stderr when it failed.

@@ -195,7 +195,8 @@ struct upstream {
 struct policy {
     struct span id, name, instance_name;
     bool enabled, optional;
-    struct span on_error; /* "closed" or "open" */
+    struct span on_error;      /* "closed" or "open" */
+    struct span on_quarantine; /* "closed" or "bypass" */
     uint32_t protocols;
     struct span_list protocols_text;
     const struct service *service;

@@ -57,6 +57,7 @@ static const struct setting rows[] = {
     SET(error_log,      TEXT,    "",       "file of the gateway's own log, empty: stderr"),
     SET(ssl_cert,       LIST,    "",       "default certificates (PEM files), empty: made at start"),
     SET(ssl_cert_key,   LIST,    "",       "their keys (PEM files)"),
+    SET(lua_ssl_trusted_certificate, LIST, "system", "authorities (PEM files; system: the system's) of peers and targets whose certificates are verified"),
     SET(trusted_ips,    LIST,    "",       "addresses and networks whose X-Forwarded-* headers are believed"),
     SET(real_ip_header, TEXT,    "X-Real-IP", "header (or proxy_protocol) that names the client"),
     SET(real_ip_recursive, BOOLEAN, "off", "skip trusted addresses in that header from the right"),
@@ -80,7 +81,14 @@ static const struct setting rows[] = {
     SET_MS(keepalive_timeout, "75s",       "how long a client connection may idle"),
     SET_MS(drain_delay, "0s",              "after a stop signal: time to be taken out of a balancer"),
     SET_MS(drain_timeout, "30s",           "then: time for requests in flight"),
+    SET_MS(watchdog,    "10s",             "a worker that hangs this long, in a plugin or elsewhere, is ended; 0: never"),
     SET(shared_memory_size, BYTES, "64m",  "memory shared by workers for counters and dictionaries"),
+    SET(server_timing,  BOOLEAN, "off",    "add a Server-Timing field to each answer: time in the gateway, the target, each plugin"),
+    SET(plugin_watch,   BOOLEAN, "off",    "swap a plugin by itself when its file in plugin_path changes (staging)"),
+    SET_MS(swap_watch,  "10s",             "after a swap: time in which the old build comes back if the new one does worse, 0: none"),
+    SET_MS(keep_previous, "1h",            "how long a rollback to the build before a swap is possible"),
+    SET(quarantine_crashes, INTEGER, "3",  "crashes of a worker in one build that take it out of service, 1 to 16, 0: never"),
+    SET_MS(quarantine_window, "60s",       "time within which they count"),
 };
 /* clang-format on */
 
@@ -303,7 +311,8 @@ static void load_environment(struct load *load, char **environment)
 {
     for (size_t i = 0; environment != NULL && environment[i] != NULL; i++) {
         struct span variable = span_text(environment[i]);
-        if (!span_starts_with(variable, SPAN("WEIR_")))
+        if (!span_starts_with(variable, SPAN("WEIR_")) ||
+            span_starts_with(variable, SPAN("WEIR_TOKEN_SECRET="))) /* weir-token's */
             continue;
         struct span path = arena_copy(load->arena, span_first(variable, span_find(variable, '=')));
         if (path.data == NULL) {

@@ -38,6 +38,7 @@ struct settings {
     enum log_level level;  /* log_level as the log knows it */
     struct span error_log; /* a path, unset: stderr */
     struct span_list ssl_cert, ssl_cert_key;
+    struct span_list lua_ssl_trusted_certificate; /* paths, "system" among them */
     struct span_list trusted_ips;
     struct span real_ip_header;
     bool real_ip_recursive;
@@ -53,7 +54,12 @@ struct settings {
     int64_t keepalive_requests;
     int64_t client_header_timeout_ms, client_body_timeout_ms, keepalive_timeout_ms;
     int64_t drain_delay_ms, drain_timeout_ms;
+    int64_t watchdog_ms;        /* 0: off */
     int64_t shared_memory_size; /* bytes */
+    bool server_timing;
+    bool plugin_watch;
+    int64_t swap_watch_ms, keep_previous_ms;
+    int64_t quarantine_crashes, quarantine_window_ms;
 };
 
 /* A flag as given: `--proxy-listen VALUE` is {"proxy-listen", "VALUE"}. Dashes are underscores. */

@@ -20,6 +20,7 @@ static const char *const hash_inputs[] = {"none", "consumer",  "ip",          "h
                                           "path", "query_arg", "uri_capture", NULL};
 static const char *const check_types[] = {"tcp", "http", "https", "grpc", "grpcs", NULL};
 static const char *const on_errors[] = {"closed", "open", NULL};
+static const char *const on_quarantines[] = {"closed", "bypass", NULL};
 static const char *const vault_names[] = {"env", NULL};
 
 static const weir_field service_fields[] = {
@@ -100,6 +101,7 @@ static const weir_field policy_fields[] = {
     WEIR_BOOLEAN(struct policy, enabled, .def = "true"),
     WEIR_BOOLEAN(struct policy, optional),
     WEIR_ENUM(struct policy, on_error, .def = "closed", .choices = on_errors),
+    WEIR_ENUM(struct policy, on_quarantine, .def = "closed", .choices = on_quarantines),
     WEIR_LIST(struct policy, protocols_text, WEIR_TYPE_ENUM, .key = "protocols",
               .choices = protocols),
 };

@@ -247,6 +247,7 @@ static struct exchange *make(struct gateway *gateway)
         return NULL;
     }
     x->gateway = gateway;
+    x->up.keeps = true;
     x->collected.limit = WHOLE_BODY_MAX;
     deadline_init(&x->deadline, deadline_passed);
     return x;
@@ -259,7 +260,7 @@ static void clear(struct exchange *x)
     x->head_drained = x->up_active = x->continue_expected = x->close_client = false;
     x->client_ended = x->from_memory = x->collecting = false;
     x->target_requests = x->attempts = 0;
-    x->async_done = x->sent_any = x->free_retry = x->target_keep = false;
+    x->async_done = x->free_retry = x->target_keep = false;
     x->out_size = x->out_seen = x->out_head = 0;
     x->out_drained = x->answer_begun = x->answer_started = x->has_resumed = false;
     x->body_hooked = false;
@@ -267,6 +268,7 @@ static void clear(struct exchange *x)
     x->up.sent = x->up.source.taken = x->down.sent = 0;
     x->up.finished = false;
     x->up.blocked = x->up.paused = x->down.blocked = x->down.paused = false;
+    x->affinity_cookie = SPAN_NONE;
     x->match.matched_path = SPAN_NONE;
     x->match.capture_count = 0;
     memset(&x->pick, 0, sizeof(x->pick));

@@ -91,14 +91,14 @@ struct exchange {
 
     /* Target side. */
     struct pick pick;
+    struct span affinity_cookie; /* Set-Cookie of the answer (arena); unset: none */
     struct dial *dial;
     struct conn *target;
     uint32_t target_requests; /* it has carried before */
     uint32_t attempts;
     enum weir_err async_error; /* of the pick or dial that has just ended */
     bool async_done;
-    bool sent_any;    /* bytes of this attempt may have reached the target */
-    bool free_retry;  /* a kept connection was stale: that try does not count */
+    bool free_retry;  /* the one that does not count is spent: on a stale connection */
     bool target_keep; /* the connection can carry another request */
     char *out;        /* IO_BUFFER bytes: the response head and body as received */
     uint32_t out_size, out_seen, out_head;

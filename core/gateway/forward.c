@@ -4,6 +4,7 @@
 
 #include "gateway/exchange.h"
 #include "http/uri.h"
+#include "plugin_host/timing.h"
 
 /* ---- settings */
 
@@ -475,12 +476,16 @@ static void write_response(struct http_writer *w, struct exchange *x)
         write_debug(w, x);
     if (settings->server && http_headers_first(headers, HTTP_HEADER_SERVER) == NULL)
         http_write_span(w, SPAN("Server: " WEIR_SERVER "\r\n"));
+    if (UNLIKELY(span_is_set(x->affinity_cookie)))
+        http_write_header(w, SPAN("Set-Cookie"), x->affinity_cookie);
     write_latencies(w, x);
     if (settings->via && request->picked_us != 0)
         write_via(w, request->from_target ? http_headers_get(headers, HTTP_HEADER_VIA) : SPAN_NONE,
                   request->from_target && request->response.minor_version == 0);
     if (settings->request_id)
         http_write_header(w, SPAN("X-Kong-Request-Id"), span_of(request->id, sizeof(request->id)));
+    if (UNLIKELY(request->timing != NULL) && span_is_set(timing_told(request)))
+        http_write_header(w, SPAN("Server-Timing"), timing_told(request));
     http_write_end(w);
 }
 
@@ -520,6 +525,7 @@ struct span forward_request_head(struct exchange *x)
 struct span forward_response_head(struct exchange *x)
 {
     size_t size =
-        1536 + fields_size(&x->request.response.headers) + x->request.response.reason.size;
+        1536 + fields_size(&x->request.response.headers) + x->request.response.reason.size +
+        x->affinity_cookie.size + timing_text(&x->request).size;
     return write_head(x, size, write_response);
 }

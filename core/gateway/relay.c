@@ -202,7 +202,8 @@ static enum relay_result fill(struct relay *relay)
 
 static enum relay_result fetch(struct relay *relay, struct conn *from)
 {
-    if (relay->at == relay->size && relay->size != relay->base) {
+    bool used_up = relay->at == relay->size && relay->size != relay->base;
+    if (used_up && (!relay->keeps || relay->size == relay->capacity)) {
         relay->at = relay->size = relay->base;
         relay->refilled = true;
     }

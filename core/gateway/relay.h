@@ -54,6 +54,7 @@ struct relay {
     bool filled;   /* `out` holds body bytes that are not all sent yet */
     bool blocked;  /* waiting for the sink */
     bool drained;  /* the last read was short: do not ask the kernel again now */
+    bool keeps;    /* fill the buffer before it is used anew: a short body stays whole in it */
     bool refilled; /* bytes of the body were overwritten: it cannot be sent again */
     bool paused;   /* reading of the source is paused; relay_begin() leaves it as it is */
     uint64_t sent; /* bytes that went out */

@@ -1,6 +1,7 @@
 /* Answers that weir makes itself, and the end of every exchange. */
 #include "gateway/exchange.h"
 #include "gateway/reply.h"
+#include "plugin_host/timing.h"
 
 enum step step_fail(struct exchange *x, enum weir_err err, bool engine)
 {
@@ -80,6 +81,7 @@ enum step step_make_reply(struct exchange *x)
     x->reply_hooked = x->reply_hooked || request->has_response;
     exchange_drop_target(x);
     request_stop_waiting(request);
+    timing_target(request, false);
     x->collecting = x->has_resumed = x->answer_begun = false;
     if (request->set == NULL && request_enter_global(request) != WEIR_OK)
         return STEP_CUT;

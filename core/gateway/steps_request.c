@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "gateway/exchange.h"
 #include "http/uri.h"
+#include "plugin_host/timing.h"
 #include "route/path.h"
 
 /* ---- read head */
@@ -29,6 +30,8 @@ void exchange_introduce(struct exchange *x)
     if (client->tls)
         conn_tls_facts(client->conn, &request->tls_version, &request->tls_cipher);
     make_id(request);
+    if (UNLIKELY(x->generation->settings.server_timing))
+        timing_begin(request);
     forward_learn(x);
 }
 

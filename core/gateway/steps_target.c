@@ -1,5 +1,7 @@
 /* From the choice of a target to the end of its answer. */
+#include "gateway/affinity.h"
 #include "gateway/exchange.h"
+#include "plugin_host/timing.h"
 
 enum { RESPONSE_HEAD_MAX = IO_BUFFER - 4096, INTERIM_MAX = 16 };
 
@@ -30,6 +32,7 @@ static enum weir_err pick_now(struct exchange *x)
     pick->host = x->request.target_host;
     pick->port = x->request.target_port;
     pick->done = pick_done;
+    pick->hash = affinity_hash;
     pick->user = x;
     return pick_next(pick);
 }
@@ -41,9 +44,12 @@ enum step step_pick(struct exchange *x)
         return STEP_WAIT;
     if (err != WEIR_OK) {
         x->gateway->slot->target_failures++;
+        if (err == WEIR_ERR_NO_TARGET && x->attempts > 0) /* its last one has failed just now */
+            err = WEIR_ERR_TARGET_BUSY;
         return step_fail(x, err, err == WEIR_ERR_TARGET_BUSY);
     }
     x->request.picked_us = clock_mono_us();
+    timing_target(&x->request, true);
     return STEP_NEXT;
 }
 
@@ -82,6 +88,32 @@ static enum step connected(struct exchange *x)
     return STEP_NEXT;
 }
 
+/* What the target is sent: a policy may have chosen another method than the client. */
+static enum http_method sent_method(const struct exchange *x)
+{
+    const struct weir_request *request = &x->request;
+    return span_is_set(request->method_override) ? http_method_of(request->method_override)
+                                                 : request->head.method_id;
+}
+
+static bool is_idempotent(enum http_method method) /* RFC 9110 9.2.2, as Kong's engine has it */
+{
+    return method != HTTP_METHOD_POST && method != HTTP_METHOD_PATCH &&
+           method != HTTP_METHOD_UNKNOWN;
+}
+
+/* A kept connection. After a stale one not another: the next try shall tell something. */
+static struct conn *take_kept(struct exchange *x)
+{
+    struct target_pool *pool = x->pick.pool;
+    if (x->free_retry)
+        return NULL;
+    /* What cannot be sure to go a second time is worth a look whether the target has left. */
+    if (x->framing.kind != HTTP_BODY_NONE || !is_idempotent(sent_method(x)))
+        return pool_take_open(pool, &x->target_requests);
+    return pool_take(pool, &x->target_requests);
+}
+
 enum step step_connect(struct exchange *x)
 {
     if (x->async_done) {
@@ -92,9 +124,8 @@ enum step step_connect(struct exchange *x)
                                                                         : WEIR_ERR_TARGET_BAD);
     }
     x->attempts++;
-    x->sent_any = false;
     record_attempt(x);
-    x->target = pool_take(x->pick.pool, &x->target_requests);
+    x->target = take_kept(x);
     if (x->target != NULL) {
         x->gateway->slot->pool_reused++;
         return connected(x);
@@ -183,8 +214,7 @@ enum step step_send(struct exchange *x)
     enum step step = pump_request_body(x);
     if (step != STEP_WAIT)
         return step;
-    x->sent_any = x->up.sent > 0;
-    if (!x->up_active && !x->sent_any) /* a kept connection that had ended */
+    if (!x->up_active && x->up.sent == 0) /* a kept connection that had ended */
         return step_target_failed(x, WEIR_ERR_TARGET_BAD);
     x->out_drained = true; /* no answer can be there yet: wait for the event */
     return STEP_NEXT;
@@ -248,15 +278,11 @@ enum step pump_request_body(struct exchange *x)
 
 /* ---- the answer comes in */
 
-static bool is_idempotent(unsigned method) /* RFC 9110 9.2.2, as Kong's engine has it */
-{
-    return method != HTTP_METHOD_POST && method != HTTP_METHOD_PATCH &&
-           method != HTTP_METHOD_UNKNOWN;
-}
-
+/* What can be sent whole, was not answered in part, and may be done twice or has left no byte with
+ * the target. Of bytes only `up.sent` tells: the first may have gone long after step_send(). */
 static bool may_retry(struct exchange *x, enum weir_err err)
 {
-    bool safe = !x->sent_any || is_idempotent(x->request.head.method_id);
+    bool safe = x->up.sent == 0 || is_idempotent(sent_method(x));
     if (x->answer_started || x->up.refilled || !safe)
         return false;
     /* One that was kept and had ended says nothing about the target: that try is free, once. */
@@ -269,10 +295,21 @@ static bool may_retry(struct exchange *x, enum weir_err err)
     return x->attempts <= x->request.service->retries;
 }
 
+/* Kong counts the last attempt of a request by its status alone, so that without retries nobody
+ * would ever hear of a refused connection; here every attempt counts as what it was. */
+static void report_failure(struct exchange *x, enum weir_err err)
+{
+    bool late = err == WEIR_ERR_TARGET_TIMEOUT;
+    bool stale = x->target_requests > 0 && x->out_size == 0 && !late; /* says nothing about it */
+    if (!stale && !x->answer_started)
+        pick_report(&x->pick, late ? PICK_LATE : PICK_UNREACHABLE, 0);
+}
+
 enum step step_target_failed(struct exchange *x, enum weir_err err)
 {
     record_of(x)->error = err;
     x->gateway->slot->target_failures++;
+    report_failure(x, err);
     bool again = may_retry(x, err);
     exchange_drop_target(x);
     x->out_size = x->out_seen = 0;
@@ -288,20 +325,30 @@ static enum step frame_response(struct exchange *x)
 {
     const char *reason = "";
     struct weir_request *request = &x->request;
-    bool head_only = request->head.method_id == HTTP_METHOD_HEAD;
+    bool head_asked = sent_method(x) == HTTP_METHOD_HEAD;
+    bool head_wanted = request->head.method_id == HTTP_METHOD_HEAD;
     enum weir_err err = request->response.status == 101
                             ? WEIR_ERR_TARGET_BAD
-                            : http_frame_response(&request->response, head_only, false,
-                                                  &x->response_framing, &reason);
+                            : http_frame_response(&request->response, head_asked || head_wanted,
+                                                  false, &x->response_framing, &reason);
     if (err != WEIR_OK) {
         request_log(&x->request, LOG_INFO, "answer refused: %s", reason);
+        pick_report(&x->pick, PICK_ANSWERED, 0);
         exchange_drop_target(x);
         return step_fail(x, WEIR_ERR_TARGET_BAD, true);
     }
     http_headers_mark_hop(&request->response.headers);
-    x->target_keep = x->response_framing.keep_alive;
+    /* A policy made a GET of a HEAD: a body comes that nobody wants. Or the other way round: what
+     * has no body has no length of one. */
+    x->target_keep = x->response_framing.keep_alive && (head_asked || !head_wanted);
+    if (UNLIKELY(head_asked && !head_wanted)) {
+        x->response_framing.length = 0;
+        x->close_client = true;
+    }
     record_of(x)->status = request->response.status;
     request->answered_us = clock_mono_us();
+    timing_target(request, false);
+    pick_report(&x->pick, PICK_ANSWERED, request->response.status);
     return STEP_NEXT;
 }
 
@@ -327,6 +374,7 @@ static enum weir_err parse_response(struct exchange *x)
         x->out_head = (uint32_t)head_size;
         if (x->request.response.status >= 200 || x->request.response.status == 101)
             return WEIR_OK;
+        x->free_retry = true;       /* its target was not gone: a try after this one counts */
         x->out_size -= x->out_head; /* 100, 102, 103: what counts comes behind it */
         memmove(x->out, x->out + x->out_head, x->out_size);
         x->out_seen = 0;
@@ -344,6 +392,7 @@ enum step step_read_response(struct exchange *x)
             if (err == WEIR_OK)
                 return frame_response(x);
             if (err != WEIR_ERR_AGAIN) {
+                pick_report(&x->pick, PICK_ANSWERED, 0);
                 exchange_drop_target(x);
                 x->gateway->slot->target_failures++;
                 return step_fail(x, WEIR_ERR_TARGET_BAD, true);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -42,6 +43,19 @@ static enum weir_err meaning(int error)
     }
 }
 
+/* Of the dial that finishes; its connection is gone when `done` asks. Loops have a process each. */
+static char tls_reason[160];
+
+const char *dial_tls_failure(void)
+{
+    return tls_reason[0] == '\0' ? NULL : tls_reason;
+}
+
+bool dial_is_shaking_hands(const struct dial *dial)
+{
+    return dial->conn != NULL && conn_is_tls(dial->conn);
+}
+
 static void destroy(struct dial *dial)
 {
     watch_stop(&dial->watch);
@@ -63,20 +77,26 @@ static void finish(struct dial *dial, enum weir_err err)
         conn_set_events(conn, NULL, NULL);
     destroy(dial);
     done(conn, err, user);
+    tls_reason[0] = '\0';
 }
 
 static void on_deadline(struct deadline *deadline)
 {
-    finish(LIST_ENTRY(deadline, struct dial, deadline), WEIR_ERR_TIMEOUT);
+    struct dial *dial = LIST_ENTRY(deadline, struct dial, deadline);
+    if (dial_is_shaking_hands(dial))
+        (void)snprintf(tls_reason, sizeof tls_reason, "no end of the TLS handshake in time");
+    finish(dial, WEIR_ERR_TIMEOUT);
 }
 
 static void on_opened(struct conn *conn, bool good)
 {
     struct dial *dial = conn_user(conn);
-    if (good)
+    if (good) {
         finish(dial, WEIR_OK);
-    else
-        finish(dial, conn_errno(conn) == ETIMEDOUT ? WEIR_ERR_TIMEOUT : WEIR_ERR_REFUSED);
+        return;
+    }
+    tls_failure(conn, tls_reason, sizeof tls_reason);
+    finish(dial, conn_errno(conn) == ETIMEDOUT ? WEIR_ERR_TIMEOUT : WEIR_ERR_REFUSED);
 }
 
 /* Until `done` the reader is nobody. */

@@ -18,6 +18,11 @@ WEIR_MUST_USE struct dial *
 dial_start(struct loop *loop, const struct address *address, struct tls_client *tls,
            const char *server_name, uint32_t timeout_ms,
            void (*done)(struct conn *conn, enum weir_err err, void *user), void *user);
+/* Inside `done` without a connection: what TLS, and not the network, failed with; else NULL. One
+ * sentence, of the call alone. */
+const char *dial_tls_failure(void);
+/* There is a connection, and TLS is what takes its time. */
+bool dial_is_shaking_hands(const struct dial *dial);
 /* `done` will not be called. NULL is fine. */
 void dial_cancel(struct dial *dial);
 

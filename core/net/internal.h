@@ -89,6 +89,9 @@ struct tls_session; /* an SSL made ready before there is a connection */
 bool tls_accept(struct conn *conn, struct tls_server *server);
 WEIR_MUST_USE struct tls_session *tls_session_create(struct tls_client *client, const char *name);
 void tls_session_destroy(struct tls_session *session);
+/* Why the handshake of `conn` has failed, inside `opened`: one sentence, or empty when the socket
+ * failed and not TLS. */
+void tls_failure(const struct conn *conn, char *out, size_t size);
 /* `opened` is called once, with the handshake's end, instead of the events. Takes `session` over
  * when it returns true. */
 bool tls_connect(struct conn *conn, struct tls_session *session,

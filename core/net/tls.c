@@ -162,11 +162,40 @@ void tls_server_destroy(struct tls_server *server)
     free(server);
 }
 
+/* Loaded once, before the workers are forked; every context shares it. NULL: the system's, which
+ * are not loaded until somebody asks. */
+static X509_STORE *trusted;
+
+bool tls_trust_add(const char *ca_path, char *err, size_t err_size)
+{
+    X509_STORE *store = trusted != NULL ? trusted : X509_STORE_new();
+    ERR_clear_error();
+    if (store != NULL && (ca_path == NULL ? X509_STORE_set_default_paths(store)
+                                          : X509_STORE_load_file(store, ca_path)) == 1) {
+        trusted = store;
+        return true;
+    }
+    explain(err, err_size, "cannot use the authorities", ca_path);
+    if (store != trusted)
+        X509_STORE_free(store);
+    return false;
+}
+
+void tls_trust_reset(void)
+{
+    X509_STORE_free(trusted);
+    trusted = NULL;
+}
+
 static bool trust(SSL_CTX *context, const char *ca_path)
 {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     if (ca_path != NULL)
         return SSL_CTX_load_verify_file(context, ca_path) == 1;
+    if (trusted != NULL) {
+        SSL_CTX_set1_cert_store(context, trusted);
+        return true;
+    }
     return SSL_CTX_set_default_verify_paths(context) == 1;
 }
 

@@ -19,8 +19,14 @@ WEIR_MUST_USE struct tls_server *tls_server_create(const char *cert_path, const 
 void tls_server_destroy(struct tls_server *server);
 AUTO_DEFINE(struct tls_server, tls_server_destroy)
 
-/* `verify`: chain and name must be right. `ca_path`: a PEM file of authorities, NULL for the
- * system's. */
+/* Authorities that the clients of this process made from now on trust when they name none: those of
+ * a PEM file, with NULL the system's; each call adds some. Without any call they trust the
+ * system's. False with a sentence in `err`, and nothing is added. */
+WEIR_MUST_USE bool tls_trust_add(const char *ca_path, char *err, size_t err_size);
+void tls_trust_reset(void);
+
+/* `verify`: chain and name must be right. `ca_path`: a PEM file of authorities, NULL for those of
+ * tls_trust_add(). */
 WEIR_MUST_USE struct tls_client *tls_client_create(bool verify, const char *ca_path, char *err,
                                                    size_t err_size);
 void tls_client_destroy(struct tls_client *client);

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "net/internal.h"
@@ -22,6 +23,7 @@ struct tls_session {
     struct deadline handshake;
     struct loop_task pending; /* OpenSSL holds bytes the socket will not tell about */
     enum tls_state state;
+    unsigned long error;   /* OpenSSL's, of a handshake that failed */
     bool writer_waits;     /* the user got CONN_AGAIN or a short write */
     bool read_needs_write; /* a key update must be answered before we can read on */
     bool write_needs_read;
@@ -91,9 +93,28 @@ static void shake_hands(struct tls_session *session)
         fail(session, saved);
         break;
     default:
+        session->error = ERR_peek_error();
         fail(session, 0);
         break;
     }
+}
+
+void tls_failure(const struct conn *conn, char *out, size_t size)
+{
+    const struct tls_session *session = session_of(conn);
+    long verified = SSL_get_verify_result(session->ssl);
+    const char *reason = ERR_reason_error_string(session->error);
+    out[0] = '\0';
+    if (session->error == 0)
+        return;
+    if (ERR_GET_REASON(session->error) == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK)
+        (void)snprintf(out, size, "the certificate is refused: %s",
+                       X509_verify_cert_error_string(verified));
+    else if (ERR_GET_REASON(session->error) == SSL_R_WRONG_VERSION_NUMBER)
+        (void)snprintf(out, size, "the TLS handshake failed: what answers does not speak TLS");
+    else
+        (void)snprintf(out, size, "the TLS handshake failed: %s",
+                       reason == NULL ? "no reason known" : reason);
 }
 
 static void on_handshake_late(struct deadline *deadline)
@@ -146,7 +167,9 @@ static ssize_t failure(struct tls_session *session, int result)
         session->conn->error = saved;
         break;
     default:
-        session->conn->error = 0;
+        /* A cut without the end that TLS has is to those above what a reset is. */
+        session->conn->error =
+            ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? ECONNRESET : 0;
         break;
     }
     session->state = TLS_FAILED;

@@ -80,6 +80,12 @@ static void dispose(struct stream *stream)
     loop_after_turn(stream->outbound->loop, &stream->release);
 }
 
+static void tell_end(struct stream *stream)
+{
+    dispose(stream);
+    stream->events.closed(stream->user, (weir_str){stream->why, strlen(stream->why)});
+}
+
 static void end(struct stream *stream, const char *format, ...) WEIR_PRINTF(2, 3);
 static void end(struct stream *stream, const char *format, ...)
 {
@@ -87,8 +93,7 @@ static void end(struct stream *stream, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(stream->why, sizeof(stream->why), format, args);
     va_end(args);
-    dispose(stream);
-    stream->events.closed(stream->user, (weir_str){stream->why, strlen(stream->why)});
+    tell_end(stream);
 }
 
 bool stream_ended(const struct stream *stream)
@@ -237,8 +242,9 @@ static void on_readable(struct conn *conn)
 static void on_late(struct deadline *deadline)
 {
     struct stream *stream = LIST_ENTRY(deadline, struct stream, deadline);
-    end(stream, "%s:%u: no connection within %u ms", stream->host, (unsigned)stream->port,
-        (unsigned)stream->deadline_ms);
+    bool shaking_hands = stream->dial != NULL && dial_is_shaking_hands(stream->dial);
+    end(stream, "%s:%u: no %s within %u ms", stream->host, (unsigned)stream->port,
+        shaking_hands ? "end of the TLS handshake" : "connection", (unsigned)stream->deadline_ms);
 }
 
 static void dial_next(struct stream *stream, enum weir_err before);
@@ -250,6 +256,11 @@ static void on_dialed(struct conn *conn, enum weir_err err, void *user)
     CHECK(stream, STREAM);
     stream->dial = NULL;
     if (conn == NULL) {
+        /* That TLS failed with one address says more than that nobody listens on another. */
+        const char *reason = dial_tls_failure();
+        if (reason != NULL)
+            (void)snprintf(stream->why, sizeof(stream->why), "%s:%u: %s", stream->host,
+                           (unsigned)stream->port, reason);
         dial_next(stream, err);
         return;
     }
@@ -262,13 +273,13 @@ static void on_dialed(struct conn *conn, enum weir_err err, void *user)
 
 static void give_up(struct stream *stream, enum weir_err err)
 {
-    static const char plain[] = "connection refused",
-                      tls[] = "connection refused, or the TLS handshake failed";
-    if (err == WEIR_ERR_TIMEOUT)
+    if (stream->why[0] != '\0')
+        tell_end(stream);
+    else if (err == WEIR_ERR_TIMEOUT)
         on_late(&stream->deadline);
     else
         end(stream, "%s:%u: %s", stream->host, (unsigned)stream->port,
-            err == WEIR_ERR_REFUSED ? (stream->tls ? tls : plain) : "cannot connect");
+            err == WEIR_ERR_REFUSED ? "connection refused" : "cannot connect");
 }
 
 /* The time left is shared out, so that one address that swallows packets leaves some to others. */

@@ -194,7 +194,6 @@ static enum phase_result call_stage(struct pass *pass, uint16_t at, bool *out_fa
     const struct chain_entry *entry = &pass->pipe->chain->entries[at];
     aim(pass, at);
     pass->walk->next = (uint16_t)(at + 1);
-    entry->policy->calls++;
     hook_enter(request, pass->walk, entry);
     weir_verdict verdict =
         entry->run.body_hook(request, entry->self, request_context(request, entry),

@@ -43,6 +43,8 @@ weir_status call_dict_take(weir_dict *dict, weir_take *counters, size_t count);
 weir_metric *call_metric_open(weir_error *error, const void *self, uint32_t kind, weir_str name,
                               weir_str help, const char *const *labels, const double *buckets,
                               size_t bucket_count);
+weir_metric *call_metric_limit(weir_error *error, const void *self, weir_metric *metric,
+                               uint32_t series);
 void call_metric_add(weir_metric *metric, const weir_str *label_values, double amount);
 void call_metric_set(weir_metric *metric, const weir_str *label_values, double value);
 /* calls_peers.c */
@@ -53,6 +55,15 @@ void call_stream_close(weir_stream *stream);
 weir_fetch *call_fetch_start(const void *self, const weir_fetch_request *request,
                              weir_fetch_hook *done, void *user);
 void call_fetch_cancel(weir_fetch *fetch);
+/* Structs of plugins begin with their size and may be longer than ours, as long as the members we
+ * do not know ask for nothing. */
+bool copy_sized(void *out, size_t size, const void *from);
+
+/* calls_files.c */
+weir_file *call_file_open(const void *self, weir_str path, const weir_file_options *options);
+weir_status call_file_append(weir_file *file, weir_str line);
+int64_t call_file_number(weir_file *file, uint32_t what);
+void call_file_close(weir_file *file);
 
 int64_t call_now_ms(const weir_host *host);
 int64_t call_mono_us(const weir_host *host);

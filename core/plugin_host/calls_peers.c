@@ -28,9 +28,7 @@ struct weir_fetch {
     weir_fetch_hook *done;
 };
 
-/* Structs of plugins begin with their size and may be longer than ours, as long as the members we
- * do not know ask for nothing. */
-static bool copy_sized(void *out, size_t size, const void *from)
+bool copy_sized(void *out, size_t size, const void *from)
 {
     uint32_t has = 0;
     if (from == NULL)
@@ -85,7 +83,7 @@ void policy_peers_end(struct built_policy *policy)
 /* Around every call into the plugin. */
 static void *enter(struct peer *peer)
 {
-    blame_policy(peer->policy);
+    blame_policy(peer->policy, BLAME_CALLBACK);
     peer->running = true;
     return peer->policy->run.policy->self;
 }

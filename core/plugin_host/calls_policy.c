@@ -6,6 +6,7 @@
 
 #include "config/schema.h"
 #include "plugin_host/calls.h"
+#include "plugin_host/phases.h"
 #include "plugin_host/policies.h"
 #include "plugin_host/template.h"
 
@@ -47,6 +48,9 @@ void call_error_at(weir_error *error, const char *path, const char *format, ...)
 
 void *call_request_alloc(weir_request *request, size_t size)
 {
+    const struct walk *walk = request_running(request);
+    if (LIKELY(walk != NULL))
+        walk->entry->policy->row->arena_bytes += size;
     return arena_zalloc(request->arena, size);
 }
 

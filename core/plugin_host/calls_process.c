@@ -14,27 +14,37 @@
 
 /* ---- log */
 
+static enum log_level shown_level(uint32_t level)
+{
+    return level <= WEIR_LOG_ERROR ? (enum log_level)level : LOG_ERROR;
+}
+
+void host_log(const struct plugin_host *host, const char *plugin, uint32_t level, const char *tag,
+              const char *text)
+{
+    char line[3072];
+    if (tag == NULL)
+        (void)snprintf(line, sizeof(line), "plugin %s: %s", plugin, text);
+    else
+        (void)snprintf(line, sizeof(line), "plugin %s: %s (%s)", plugin, text, tag);
+    log_line(shown_level(level), "%s", line);
+    if (host->log_line != NULL)
+        host->log_line(host->log_user, level, span_text(line));
+}
+
 /* Made before anybody asks whether the level is shown: a watcher sees every line. */
 void call_log(const weir_host *host, weir_request *request, uint32_t level, const char *format, ...)
 {
     const struct plugin_host *process = host_of_table(host);
-    enum log_level shown = level <= WEIR_LOG_ERROR ? (enum log_level)level : LOG_ERROR;
-    if (!log_enabled(shown) && process->log_line == NULL)
+    if (!log_enabled(shown_level(level)) && process->log_line == NULL)
         return;
-    char text[2048], line[3072];
+    char text[2048], tag[REQUEST_TAG];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    char tag[REQUEST_TAG];
-    if (request == NULL)
-        (void)snprintf(line, sizeof(line), "plugin %s: %s", table_of(host)->name, text);
-    else
-        (void)snprintf(line, sizeof(line), "plugin %s: %s (%s)", table_of(host)->name, text,
-                       request_tag(request, tag, sizeof(tag)));
-    log_line(shown, "%s", line);
-    if (process->log_line != NULL)
-        process->log_line(process->log_user, level, span_text(line));
+    host_log(process, table_of(host)->name, level,
+             request == NULL ? NULL : request_tag(request, tag, sizeof(tag)), text);
 }
 
 const void *call_ext(const weir_host *host, const char *id)

@@ -148,37 +148,107 @@ weir_status call_dict_take(weir_dict *dict, weir_take *counters, size_t count)
 
 /* ---- metrics */
 
+/* Of a configuration: each metric that its policies opened, once. In its arena. */
+struct metric_use {
+    struct metric_use *next;
+    const weir_metric *metric;
+};
+
+/* Two policies of one configuration cannot count in different buckets: one of them would be seen.
+ */
+static bool note_use(struct policies *policies, const weir_metric *metric, const char **out_why)
+{
+    for (const struct metric_use *use = policies->metrics; use != NULL; use = use->next) {
+        if (use->metric == metric)
+            return true;
+        if (metric_clashes(use->metric, metric)) {
+            *out_why = "another policy has it with other buckets";
+            return false;
+        }
+    }
+    struct metric_use *use = arena_new(policies->arena, struct metric_use);
+    if (use == NULL)
+        return false;
+    *use = (struct metric_use){policies->metrics, metric};
+    policies->metrics = use;
+    return true;
+}
+
+/* The handle under that key, unless a reload has put other buckets in its place. */
+static weir_metric *find_metric(struct plugin_host *host, const struct buf *key)
+{
+    const struct opened *opened = key->failed ? NULL : map_find(host->metrics, buf_view(key));
+    return opened != NULL && metric_reopen(opened->handle) ? opened->handle : NULL;
+}
+
+/* NULL, and closed: too many are open. */
+static weir_metric *keep_metric(struct plugin_host *host, const struct buf *key,
+                                weir_metric *metric, const char **out_why)
+{
+    if (metric == NULL || keep_opened(host->metrics, key, metric, NULL))
+        return metric;
+    metric_close(metric);
+    *out_why = "too many are open";
+    return NULL;
+}
+
+static void add_shape(struct buf *key, const char *const *labels, const double *buckets,
+                      size_t bucket_count)
+{
+    for (size_t i = 0; labels != NULL && labels[i] != NULL && i <= METRIC_LABELS_MAX; i++)
+        add_text(key, span_text(labels[i]));
+    if (buckets != NULL && bucket_count <= METRIC_BUCKETS_MAX)
+        add_text(key, span_of((const char *)buckets, bucket_count * sizeof(buckets[0])));
+}
+
 weir_metric *call_metric_open(weir_error *error, const void *self, uint32_t kind, weir_str name,
                               weir_str help, const char *const *labels, const double *buckets,
                               size_t bucket_count)
 {
-    struct plugin_host *host = policies_of_self(self)->host;
-    char why[WHY_SIZE] = "no memory";
+    struct policies *policies = policies_of_self(self);
+    struct plugin_host *host = policies->host;
+    char refusal[WHY_SIZE] = "no memory";
+    const char *why = refusal;
     AUTO_BUF key = BUF_INIT;
-    add_text(&key, span_of_str(name));
-    buf_append(&key, &kind, sizeof(kind));
-    for (size_t i = 0; labels != NULL && labels[i] != NULL && i <= METRIC_LABELS_MAX; i++)
-        add_text(&key, span_text(labels[i]));
-    if (buckets != NULL && bucket_count <= METRIC_BUCKETS_MAX)
-        add_text(&key, span_of((const char *)buckets, bucket_count * sizeof(buckets[0])));
-    const struct opened *opened = key.failed ? NULL : map_find(host->metrics, buf_view(&key));
-    if (opened != NULL && bucket_count <= METRIC_BUCKETS_MAX)
-        return opened->handle;
     if (host->shared == NULL) {
         call_error_at(error, NULL, "there is no shared memory");
         return NULL;
     }
-    weir_metric *metric = NULL;
-    if (!key.failed)
+    add_text(&key, span_of_str(name));
+    buf_append(&key, &kind, sizeof(kind));
+    add_shape(&key, labels, buckets, bucket_count);
+    weir_metric *metric = bucket_count > METRIC_BUCKETS_MAX ? NULL : find_metric(host, &key);
+    if (metric == NULL && !key.failed) {
         metric = metric_open(host->shared, host->worker, kind, span_of_str(name), span_of_str(help),
-                             labels, buckets, bucket_count, why, sizeof(why));
-    if (metric != NULL && keep_opened(host->metrics, &key, metric, NULL))
+                             labels, buckets, bucket_count, refusal, sizeof(refusal));
+        metric = keep_metric(host, &key, metric, &why);
+    }
+    if (metric != NULL && note_use(policies, metric, &why))
         return metric;
-    if (metric != NULL)
-        metric_close(metric);
     call_error_at(error, NULL, "metric '%.*s': %s", SPAN_ARG(span_first(span_of_str(name), 64)),
-                  metric == NULL ? why : "too many are open");
+                  why);
     return NULL;
+}
+
+weir_metric *call_metric_limit(weir_error *error, const void *self, weir_metric *metric,
+                               uint32_t series)
+{
+    struct plugin_host *host = policies_of_self(self)->host;
+    const char *why = "no memory";
+    AUTO_BUF key = BUF_INIT;
+    if (metric == NULL || series == 0) {
+        call_error_at(error, NULL, "a metric cannot be limited to no series");
+        return NULL;
+    }
+    add_text(&key, SPAN(""));                  /* no metric is called so */
+    buf_append(&key, &metric, sizeof(metric)); /* which lives as long as its host */
+    buf_append(&key, &series, sizeof(series));
+    weir_metric *limited = find_metric(host, &key);
+    if (limited == NULL && !key.failed)
+        limited = keep_metric(host, &key, metric_limited(metric, series), &why);
+    if (limited == NULL)
+        call_error_at(error, NULL, "a metric with a limit: %s", why);
+    return limited;
 }
 
 void call_metric_add(weir_metric *metric, const weir_str *label_values, double amount)

@@ -70,7 +70,7 @@ static void fire(void *arg)
         handle->service = NULL;
         list_remove(&handle->link);
     }
-    blame_policy(handle->policy);
+    blame_policy(handle->policy, BLAME_TIMER);
     timer->hook(handle->self, handle->user);
     blame_nobody(handle->policy);
     handle->running = false;
@@ -110,7 +110,7 @@ static void ready(void *arg, uint32_t events)
 {
     weir_io *io = arg;
     io->handle.running = true;
-    blame_policy(io->handle.policy);
+    blame_policy(io->handle.policy, BLAME_DESCRIPTOR);
     io->hook(io->handle.self, io->handle.user, io->fd, events);
     blame_nobody(io->handle.policy);
     io->handle.running = false;

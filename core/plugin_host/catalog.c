@@ -12,7 +12,9 @@ enum { IDLE_SHARED_SIZE = 64 * 1024 * 1024 }; /* pages cost nothing until they a
 
 struct entry {
     char *name;          /* without .so */
-    struct span folder;  /* in the catalog's list */
+    struct span folder;  /* in the catalog's list; empty: `path` is the file */
+    char *path;          /* of the file, NULL: FOLDER/NAME.so */
+    char *bad;           /* hash of a build in quarantine, NULL: none */
     struct image *image; /* NULL: not asked for yet, or refused */
     bool tried, broken;
     struct image_refusal refusal;
@@ -29,6 +31,8 @@ struct catalog {
     struct map *collections; /* -> struct credential_schema of loaded plugins */
     bool all_tried;
     struct plugin_catalog view;
+    catalog_call *call; /* NULL: plugins may be loaded on the spot */
+    void *call_user;
 };
 
 static int compare_entries(const void *a, const void *b)
@@ -46,6 +50,35 @@ static bool add_entry(struct catalog *catalog, struct span folder, struct span n
     if (copy == NULL)
         return false;
     entries[catalog->count++] = (struct entry){.name = copy, .folder = folder};
+    return true;
+}
+
+/* Those with a file of their own come before all folders. */
+static bool add_sources(struct catalog *catalog, const struct plugin_sources *sources)
+{
+    for (size_t i = 0; i < sources->count; i++) {
+        const struct plugin_source *source = &sources->items[i];
+        if (source->path == NULL)
+            continue;
+        if (!add_entry(catalog, SPAN_NONE, span_text(source->name)))
+            return false;
+        struct entry *entry = &catalog->entries[catalog->count - 1];
+        if ((entry->path = strdup(source->path)) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool mark_quarantined(struct catalog *catalog, const struct plugin_sources *sources)
+{
+    for (size_t i = 0; i < sources->count; i++) {
+        struct entry *entry = map_find(catalog->by_name, span_text(sources->items[i].name));
+        if (entry == NULL || sources->items[i].quarantined == NULL)
+            continue;
+        free(entry->bad);
+        if ((entry->bad = strdup(sources->items[i].quarantined)) == NULL)
+            return false;
+    }
     return true;
 }
 
@@ -94,6 +127,11 @@ static bool list_folders(struct catalog *catalog)
     return true;
 }
 
+static bool is_quarantined(const struct entry *entry)
+{
+    return entry->bad != NULL && span_equal(image_hash(entry->image), span_text(entry->bad));
+}
+
 static bool describe(struct catalog *catalog, struct entry *entry)
 {
     const weir_plugin *plugin = image_plugin(entry->image);
@@ -120,7 +158,8 @@ static bool describe(struct catalog *catalog, struct entry *entry)
             .data_size = kind->data_size,
             .unique_key = span_text(kind->unique_key),
             .random_key = (kind->flags & WEIR_RANDOM_KEY) != 0,
-            .check = known < offsetof(weir_credential_kind, check) + sizeof(kind->check)
+            .check = known < offsetof(weir_credential_kind, check) + sizeof(kind->check) ||
+                             is_quarantined(entry)
                          ? NULL
                          : kind->check,
         };
@@ -133,13 +172,12 @@ static bool describe(struct catalog *catalog, struct entry *entry)
     return true;
 }
 
-static void load_entry(struct catalog *catalog, struct entry *entry)
+static void load_here(struct catalog *catalog, struct entry *entry)
 {
     char source[PATH_SIZE];
-    if (entry->tried)
-        return;
-    entry->tried = true;
-    int size = snprintf(source, sizeof(source), "%.*s/%s.so", SPAN_ARG(entry->folder), entry->name);
+    int size = entry->path != NULL ? snprintf(source, sizeof(source), "%s", entry->path)
+                                   : snprintf(source, sizeof(source), "%.*s/%s.so",
+                                              SPAN_ARG(entry->folder), entry->name);
     if (size < 0 || (size_t)size >= sizeof(source)) {
         (void)snprintf(entry->refusal.text, sizeof(entry->refusal.text),
                        "plugin '%.63s': its path is too long", entry->name);
@@ -153,6 +191,30 @@ static void load_entry(struct catalog *catalog, struct entry *entry)
                        "plugin '%.63s': no memory", entry->name);
         entry->broken = true;
     }
+}
+
+struct load {
+    struct catalog *catalog;
+    struct entry *entry;
+};
+
+static void load_there(void *arg)
+{
+    const struct load *load = arg;
+    load_here(load->catalog, load->entry);
+}
+
+static void load_entry(struct catalog *catalog, struct entry *entry)
+{
+    struct load load = {catalog, entry};
+    if (entry->tried)
+        return;
+    entry->tried = true;
+    if (catalog->call == NULL)
+        load_here(catalog, entry);
+    else if (!catalog->call(catalog->call_user, load_there, &load))
+        (void)snprintf(entry->refusal.text, sizeof(entry->refusal.text),
+                       "plugin '%.63s': not loaded any more", entry->name);
 }
 
 static struct entry *find_loaded(struct catalog *catalog, struct span name)
@@ -209,6 +271,12 @@ static const char *nth_name(void *user, size_t index)
 
 struct catalog *catalog_create(const char *path_list, struct images *images)
 {
+    return catalog_create_from(path_list, &(struct plugin_sources){NULL, 0}, images);
+}
+
+struct catalog *catalog_create_from(const char *path_list, const struct plugin_sources *sources,
+                                    struct images *images)
+{
     AUTO(catalog_destroy) struct catalog *catalog = calloc(1, sizeof(*catalog));
     if (catalog == NULL)
         return NULL;
@@ -224,7 +292,10 @@ struct catalog *catalog_create(const char *path_list, struct images *images)
     };
     if (catalog->folders == NULL || catalog->by_name == NULL || catalog->collections == NULL)
         return NULL;
-    return list_folders(catalog) ? TAKE(catalog) : NULL;
+    return add_sources(catalog, sources) && list_folders(catalog) &&
+                   mark_quarantined(catalog, sources)
+               ? TAKE(catalog)
+               : NULL;
 }
 
 void catalog_destroy(struct catalog *catalog)
@@ -235,12 +306,20 @@ void catalog_destroy(struct catalog *catalog)
         images_release(catalog->images, catalog->entries[i].image);
         free(catalog->entries[i].credentials);
         free(catalog->entries[i].name);
+        free(catalog->entries[i].path);
+        free(catalog->entries[i].bad);
     }
     map_destroy(catalog->by_name);
     map_destroy(catalog->collections);
     free(catalog->entries);
     free(catalog->folders);
     free(catalog);
+}
+
+void catalog_load_through(struct catalog *catalog, catalog_call *call, void *user)
+{
+    catalog->call = call;
+    catalog->call_user = user;
 }
 
 const struct plugin_catalog *catalog_view(const struct catalog *catalog)
@@ -265,6 +344,12 @@ struct image *catalog_find_image(struct catalog *catalog, struct span name,
     else
         *out_refusal = entry->refusal;
     return NULL;
+}
+
+bool catalog_is_quarantined(const struct catalog *catalog, struct span name)
+{
+    const struct entry *entry = map_find(catalog->by_name, name);
+    return is_usable(entry) && is_quarantined(entry);
 }
 
 const struct image *catalog_image(struct catalog *catalog, struct span name,

@@ -95,6 +95,25 @@ uint8_t chain_stronger_need(uint8_t a, uint32_t b)
     return strength[b] > strength[a] ? (uint8_t)b : a;
 }
 
+/* Two policies of one build count an exchange once. */
+static bool fill_rows(struct chain_set *set, struct arena *arena)
+{
+    struct build_totals **rows =
+        arena_array(arena, struct build_totals *, (size_t)set->member_count + 1);
+    if (rows == NULL)
+        return false;
+    for (uint16_t rank = 0; rank < set->member_count; rank++) {
+        uint16_t at = 0;
+        while (at < set->row_count && rows[at] != set->members[rank]->row)
+            at++;
+        rows[at] = set->members[rank]->row;
+        if (at == set->row_count)
+            set->row_count++;
+    }
+    set->rows = rows;
+    return true;
+}
+
 static struct chain_set *make_set(struct arena *arena, struct span members, bool with_rewrite)
 {
     struct chain_set *set = arena_new(arena, struct chain_set);
@@ -108,7 +127,7 @@ static struct chain_set *make_set(struct arena *arena, struct span members, bool
         set->body_need[0] = chain_stronger_need(set->body_need[0], plugin->request_body_need);
         set->body_need[1] = chain_stronger_need(set->body_need[1], plugin->response_body_need);
     }
-    return fill_phases(set, arena, with_rewrite) ? set : NULL;
+    return fill_rows(set, arena) && fill_phases(set, arena, with_rewrite) ? set : NULL;
 }
 
 const struct chain_set *set_of_members(struct policies *policies, struct arena *arena,

@@ -7,9 +7,11 @@
 #include <weir/weir.h>
 
 #include "base/auto.h"
+#include "base/slice.h"
 #include "config/entities.h"
 #include "plugin_host/catalog.h"
 
+struct build_totals; /* builds.h */
 struct plugin_host;
 struct policies;
 struct problems;
@@ -32,11 +34,11 @@ struct running_policy {
     const weir_plugin *plugin; /* of the image; its functions may be NULL */
     struct image *image;
     struct policies *policies;
-    bool fails_open; /* on_error: open */
+    bool fails_open;  /* on_error: open */
+    bool quarantined; /* its build is: nothing of the plugin runs, see quarantine.c */
     bool started;
-    uint32_t index; /* within the generation */
-    /* Counters of this worker, shown by metrics. */
-    uint64_t calls, fails;
+    uint32_t index;           /* within the generation */
+    struct build_totals *row; /* what this worker counts for its build; never NULL */
 };
 
 struct chain_entry {
@@ -60,6 +62,8 @@ struct chain_set {
     uint8_t body_need[2];  /* by enum direction: the most any member needs, WEIR_BODY_… */
     uint16_t member_count; /* policies, highest priority first */
     struct running_policy *const *members;
+    struct build_totals *const *rows; /* of the members' builds, each once */
+    uint16_t row_count;
     uint32_t context_bytes; /* of all members, each rounded up to 16 */
 };
 
@@ -77,6 +81,27 @@ WEIR_MUST_USE enum weir_err policies_start(struct policies *policies, char *why,
  * freed, so every build needs it, started or not. Twice is fine, and so is NULL. Then the images
  * can go. No request may use the policies any more. */
 void policies_stop(struct policies *policies);
+
+/* The same in pieces, for one who cannot stop serving meanwhile, in this order: AGAIN says that the
+ * slice is over. policies_index() alone runs no code of plugins, on any thread. Problems are told,
+ * they end nothing. */
+WEIR_MUST_USE enum weir_err policies_create(struct arena *arena, struct plugin_host *host,
+                                            const struct config *config, struct catalog *catalog,
+                                            struct policies **out_policies);
+WEIR_MUST_USE enum weir_err policies_configure(struct policies *policies, const struct slice *slice,
+                                               struct problems *problems);
+WEIR_MUST_USE enum weir_err policies_index(struct policies *policies, struct problems *problems);
+/* Each credential as its plugin sees it; what is wrong becomes a problem at its place. */
+WEIR_MUST_USE enum weir_err policies_check(struct policies *policies, const struct slice *slice,
+                                           struct problems *problems);
+/* start(); after a refusal policies_end() stops those that were started. */
+WEIR_MUST_USE enum weir_err policies_start_some(struct policies *policies,
+                                                const struct slice *slice, char *why,
+                                                size_t why_size);
+/* The two parts of policies_stop(): stop() and what policies hold of the host; then memory, on any
+ * thread and whether the images are still there or not. NULL is fine. */
+WEIR_MUST_USE enum weir_err policies_end(struct policies *policies, const struct slice *slice);
+void policies_free(struct policies *policies);
 
 /* What runs when no route is known: global policies only. Never NULL. */
 const struct chain_set *policies_global(const struct policies *policies);

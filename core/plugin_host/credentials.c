@@ -28,6 +28,7 @@ static enum weir_err make_tables(struct policies *policies)
         if (kinds > 0 &&
             (group->credentials = arena_array(policies->arena, struct map *, kinds)) == NULL)
             return WEIR_ERR_NO_MEMORY;
+        group->kind_count = kinds;
     }
     return WEIR_OK;
 }
@@ -71,29 +72,34 @@ enum weir_err credentials_index(struct policies *policies)
     return WEIR_OK;
 }
 
-void credentials_check(const struct policies *policies, struct problems *problems)
+static void check(const struct credential *credential, struct problems *problems)
+{
+    struct weir_error error = {.problems = problems, .credential = credential};
+    if (credential->schema->check == NULL || credential->data == NULL ||
+        credential->schema->check(credential->data, &error) == 0 || error.count > 0)
+        return;
+    call_error_at(&error, "", "plugin '%.*s' refuses it",
+                  SPAN_ARG(span_first(credential->schema->plugin, 64)));
+}
+
+enum weir_err policies_check(struct policies *policies, const struct slice *slice,
+                             struct problems *problems)
 {
     const struct config *config = policies->config;
-    for (size_t i = 0; i < config->credential_count; i++) {
-        const struct credential *credential = config->credentials[i];
-        struct weir_error error = {.problems = problems, .credential = credential};
-        if (credential->schema->check == NULL || credential->data == NULL ||
-            credential->schema->check(credential->data, &error) == 0 || error.count > 0)
-            continue;
-        call_error_at(&error, "", "plugin '%.*s' refuses it",
-                      SPAN_ARG(span_first(credential->schema->plugin, 64)));
+    while (policies->checked < config->credential_count) {
+        check(config->credentials[policies->checked++], problems);
+        if (slice_is_over(slice))
+            return WEIR_ERR_AGAIN;
     }
+    return WEIR_OK;
 }
 
 void credentials_free(struct policies *policies)
 {
     for (uint32_t i = 0; i < policies->group_count; i++) {
         struct plugin_group *group = &policies->groups[i];
-        for (uint32_t kind = 0;
-             group->credentials != NULL && kind < group->plugin->credential_count; kind++) {
-            map_destroy(group->credentials[kind]);
-            group->credentials[kind] = NULL;
-        }
+        for (uint32_t kind = 0; kind < group->kind_count; kind++)
+            map_destroy(TAKE(group->credentials[kind]));
     }
 }
 

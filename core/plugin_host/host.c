@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "plugin_host/builds.h"
 #include "plugin_host/host_internal.h"
 #include "plugin_host/parks.h"
 
@@ -13,6 +14,7 @@ struct plugin_host *plugin_host_create(const struct host_services *services, str
         return NULL;
     if (services != NULL)
         host->services = *services;
+    list_init(&host->files);
     host->shared = shared;
     host->worker = worker;
     host->blame = shared == NULL ? &host->nobody : shared_worker(shared, worker);
@@ -20,6 +22,8 @@ struct plugin_host *plugin_host_create(const struct host_services *services, str
     host->names.items = calloc(HOST_NAMES_MAX, sizeof(host->names.items[0]));
     host->dicts = map_create(8);
     host->metrics = map_create(8);
+    if (shared != NULL)
+        builds_take_over(shared, worker);
     if (host->names.by_spelling == NULL || host->names.items == NULL || host->dicts == NULL ||
         host->metrics == NULL || (host->parks = parks_create(host)) == NULL)
         return NULL;
@@ -30,6 +34,7 @@ void plugin_host_destroy(struct plugin_host *host)
 {
     if (host == NULL)
         return;
+    host_files_end(host);
     parks_destroy(host->parks);
     host_handles_free(host);
     host_names_free(host);
@@ -49,6 +54,11 @@ struct shared *plugin_host_shared(const struct plugin_host *host)
 uint32_t plugin_host_worker(const struct plugin_host *host)
 {
     return host->worker;
+}
+
+void plugin_host_set_building(struct plugin_host *host, uint64_t number)
+{
+    host->building = number;
 }
 
 void plugin_host_watch_log(struct plugin_host *host,

@@ -45,6 +45,17 @@ struct host_services {
     void *(*fetch_start)(void *user, const weir_fetch_request *request,
                          void (*done)(void *arg, const weir_fetch_answer *answer), void *arg);
     void (*fetch_cancel)(void *user, void *fetch);
+
+    /* Files that are appended to, as <weir/calls.h> describes them; NULL: refused. `report` is
+     * called about once a second while the numbers change; with `ended` for the last time, after
+     * which the file is gone. That follows file_close() within a few seconds, or comes within
+     * files_end(), which ends all of them. */
+    void *(*file_open)(void *user, weir_str path, const weir_file_options *options,
+                       void (*report)(void *arg, bool ended), void *arg);
+    weir_status (*file_append)(void *user, void *file, weir_str line);
+    int64_t (*file_number)(void *user, void *file, uint32_t what);
+    void (*file_close)(void *user, void *file);
+    void (*files_end)(void *user);
 };
 
 /* `services` and `shared` are borrowed and must outlive it; `services` may be NULL. `worker` is the
@@ -65,6 +76,8 @@ void plugin_table_destroy(weir_host *table);
 
 struct shared *plugin_host_shared(const struct plugin_host *host);
 uint32_t plugin_host_worker(const struct plugin_host *host);
+/* Policies made from now on are of configuration `number`. */
+void plugin_host_set_building(struct plugin_host *host, uint64_t number);
 
 /* The name of an interned header id, as it was spelled; absent when unknown. */
 struct span plugin_host_header_name(const struct plugin_host *host, weir_header_id id);

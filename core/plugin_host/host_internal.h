@@ -3,11 +3,14 @@
 #ifndef WEIR_PLUGIN_HOST_HOST_INTERNAL_H
 #define WEIR_PLUGIN_HOST_HOST_INTERNAL_H
 
+#include "base/list.h"
 #include "base/map.h"
 #include "http/headers.h"
 #include "plugin_host/host.h"
 
 struct parks;
+struct running_policy;
+struct weir_request;
 
 enum {
     HOST_NAMES_MAX = 4096,    /* interned header names beside the well-known ones */
@@ -28,10 +31,19 @@ struct plugin_host {
     uint32_t worker;
     struct worker_slot *blame; /* of this worker in `shared`, else `nobody`: who runs right now */
     struct worker_slot nobody;
-    struct parks *parks; /* ours */
+    /* What a signal handler makes names of, see blame.h: read only while `blame` tells. */
+    const struct weir_request *running_request; /* inside a hook of an exchange */
+    const struct running_policy *running;       /* inside any other call */
+    const char *loading;                        /* "name/hash" while an image is loaded */
+    uint64_t building;                          /* number of the configuration that is built */
+    struct parks *parks;                        /* ours */
+    uint64_t requests;                          /* begun: which of them are timed */
+    uint64_t hook_began_ns;                     /* of a timed request */
     struct header_names names;
     struct map *dicts;   /* open handles by owner, name and shape: see calls_shared.c */
     struct map *metrics; /* open handles by name, kind, labels and buckets */
+    struct list files;   /* all that have not ended yet, see calls_files.c */
+    weir_metric *files_lost, *files_waiting; /* ours, once a file was opened */
     void (*log_line)(void *user, uint32_t level, struct span text);
     void *log_user;
 };
@@ -56,6 +68,11 @@ static inline const struct http_name *host_header_name(const struct plugin_host 
                : &host->names.items[id - HTTP_HEADER_COUNT];
 }
 void host_names_free(struct plugin_host *host);
+/* calls_files.c: every file ends, within seconds. */
+void host_files_end(struct plugin_host *host);
+/* calls_process.c: a line in the log that names the plugin. `tag` NULL: it is about no request. */
+void host_log(const struct plugin_host *host, const char *plugin, uint32_t level, const char *tag,
+              const char *text);
 /* calls_shared.c: closes what was opened for policies of this process. */
 void host_handles_free(struct plugin_host *host);
 

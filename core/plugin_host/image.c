@@ -23,6 +23,7 @@ struct image {
     weir_plugin plugin;
     char hash[IMAGE_HASH_TEXT];
     bool pinned;
+    struct build_totals *row; /* borrowed */
 };
 
 struct load {
@@ -278,4 +279,14 @@ struct span image_hash(const struct image *image)
 bool image_is_pinned(const struct image *image)
 {
     return image->pinned;
+}
+
+void image_set_row(struct image *image, struct build_totals *row)
+{
+    image->row = row;
+}
+
+struct build_totals *image_row(const struct image *image)
+{
+    return image->row;
 }

@@ -11,6 +11,7 @@
 
 #define IMAGE_HASH_TEXT 64
 
+struct build_totals;
 struct image;
 
 /* Why a plugin was refused: one line that names the plugin, and where numbers disagree, have and
@@ -47,5 +48,8 @@ const weir_plugin *image_plugin(const struct image *image);
 struct span image_hash(const struct image *image);
 /* Never unloaded: the linker would not, or threads of the plugin may still run in it. */
 bool image_is_pinned(const struct image *image);
+/* Where what its policies do is counted (builds.h); images.c sets it, and it outlives the image. */
+void image_set_row(struct image *image, struct build_totals *row);
+struct build_totals *image_row(const struct image *image);
 
 #endif

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "plugin_host/builds.h"
 #include "plugin_host/elf_lint.h"
+#include "plugin_host/host_internal.h"
 
 /* Images that stay mapped cost memory and TLS room for as long as the process lives. */
 enum { PINNED_MAX = 64, KEY_MAX = 64 + 1 + IMAGE_HASH_TEXT };
@@ -12,6 +14,10 @@ enum { PINNED_MAX = 64, KEY_MAX = 64 + 1 + IMAGE_HASH_TEXT };
 struct counted {
     struct image *image;
     weir_host *table; /* ours, lives as long as the image */
+    struct plugin_host *host;
+    struct build_totals own; /* counted here when shared memory has no room */
+    uint32_t slot;
+    bool has_slot;
     size_t uses;
     size_t key_size;
     char key[KEY_MAX]; /* name, "/", hash */
@@ -48,8 +54,38 @@ static struct span address_of(struct image *const *image)
     return span_of((const char *)image, sizeof(*image));
 }
 
+/* ---- its slot in the table of builds */
+
+static void attach(struct counted *counted)
+{
+    const weir_plugin *plugin = image_plugin(counted->image);
+    struct shared *shared = counted->host->shared;
+    struct build_name name = {0};
+    (void)snprintf(name.plugin, sizeof(name.plugin), "%s", plugin->name);
+    (void)snprintf(name.version, sizeof(name.version), "%s",
+                   plugin->version == NULL ? "?" : plugin->version);
+    memcpy(name.hash, image_hash(counted->image).data, IMAGE_HASH_TEXT);
+    struct build_totals *row =
+        shared == NULL ? NULL : builds_take(shared, counted->host->worker, &name, &counted->slot);
+    counted->has_slot = row != NULL;
+    if (row == NULL)
+        row = &counted->own;
+    row->loaded = 1;
+    row->pinned = image_is_pinned(counted->image);
+    image_set_row(counted->image, row);
+}
+
+static void detach(struct counted *counted)
+{
+    if (counted->has_slot)
+        builds_give(counted->host->shared, counted->host->worker, counted->slot);
+}
+
+/* ---- */
+
 static void close_counted(struct counted *counted)
 {
+    detach(counted);
     image_close(counted->image);
     plugin_table_destroy(counted->table); /* the image's code might have used it until here */
     free(counted);
@@ -101,14 +137,19 @@ static enum weir_err load_new(struct images *images, const char *name, const cha
             source, (int)PINNED_MAX);
         return WEIR_ERR_LIMIT;
     }
+    counted->host = images->host;
     counted->table = plugin_table_create(images->host, span_text(name));
     if (counted->table == NULL) {
         (void)snprintf(out_refusal->text, sizeof(out_refusal->text), "plugin '%.63s': no memory",
                        name);
         return WEIR_ERR_NO_MEMORY;
     }
-    TRY(image_load_bytes(name, source, bytes, images->copies, counted->table, &counted->image,
-                         out_refusal));
+    images->host->loading = counted->key;
+    enum weir_err err = image_load_bytes(name, source, bytes, images->copies, counted->table,
+                                         &counted->image, out_refusal);
+    images->host->loading = NULL;
+    TRY(err);
+    attach(counted);
     plugin_table_grant(counted->table, image_plugin(counted->image)->capabilities);
     return WEIR_OK;
 }

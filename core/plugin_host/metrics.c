@@ -135,7 +135,7 @@ static struct series *append(struct shared *shared, struct family *family, uint6
 
 static bool is_at_budget(const weir_metric *metric)
 {
-    return metric->seen != NULL && metric->seen->number >= METRIC_SERIES_BUDGET;
+    return metric->seen != NULL && metric->seen->number >= metric->series_limit;
 }
 
 /* A key this process has not met. NULL: over the budget, or no memory. */
@@ -144,6 +144,8 @@ static struct series *find_or_append(weir_metric *metric, uint64_t hash, struct 
 {
     struct shared *shared = metric->shared;
     struct series *series = NULL;
+    if (UNLIKELY(__atomic_load_n(&metric->family->first, __ATOMIC_ACQUIRE) == 0))
+        metric_show(metric);
     shared_lock_simple(shared, &metric->family->lock);
     if (catch_up(metric)) {
         series = find_known(metric, hash, key);
@@ -205,7 +207,7 @@ static struct series *find_series(weir_metric *metric, struct span key)
 {
     uint64_t hash = hash_span(&metric->shared->label_key, key);
     struct series *series = find_known(metric, hash, key);
-    /* At the budget nothing can be added any more, so a miss is final without a lock. */
+    /* At the budget this handle adds nothing any more, so a miss is final without a lock. */
     if (series == NULL && !is_at_budget(metric))
         series = find_or_append(metric, hash, key, false);
     return series;

@@ -13,11 +13,21 @@ enum { METRIC_LABELS_MAX = 8, METRIC_BUCKETS_MAX = 32, METRIC_SERIES_BUDGET = 10
 
 /* weir_metric is the ABI's opaque handle; it belongs to this process. */
 
-/* Open or make a family; the same name with other labels or kind is refused. */
+/* Open or make a family; the same name with other labels or kind is refused. With other buckets it
+ * is a new layout, which begins at 0 and takes the place of the old one once something is counted
+ * in it: until then, as long as a new configuration may still be given up, a scrape shows the old
+ * one. A handle of the old one stays good, but nobody sees any more what it adds. */
 WEIR_MUST_USE weir_metric *metric_open(struct shared *shared, uint32_t worker, uint32_t kind,
                                        struct span name, struct span help,
                                        const char *const *labels, const double *buckets,
                                        size_t bucket_count, char *why, size_t why_size);
+/* Use it for another configuration, as if it was opened anew. False: it must be, for its buckets
+ * are not those of the layout that is shown or waits to be. */
+WEIR_MUST_USE bool metric_reopen(weir_metric *metric);
+/* Another handle, which adds no series to a family that has as many. NULL without memory. */
+WEIR_MUST_USE weir_metric *metric_limited(const weir_metric *metric, uint32_t series);
+/* One name, other buckets. */
+bool metric_clashes(const weir_metric *metric, const weir_metric *other);
 void metric_close(weir_metric *metric);
 void metric_add(weir_metric *metric, const weir_str *label_values, double amount);
 void metric_set(weir_metric *metric, const weir_str *label_values, double value);

@@ -36,6 +36,13 @@ struct family {
     double buckets[METRIC_BUCKETS_MAX];
     pthread_mutex_t lock; /* for appending to the list alone */
     uint64_t first, last; /* `last` may lag behind by one when a worker died */
+    /* A histogram with other buckets is another layout: a family that the directory does not hold,
+     * found through the first of its name. Guarded by the directory's lock. */
+    uint64_t origin;               /* offset of that first one, which may be this */
+    uint64_t older;                /* the layout made before; 0: none */
+    uint64_t opened;               /* order of the last opening among the layouts */
+    uint64_t opens, newest, shown; /* of the first one: openings so far; the layout made last, and
+                                      the one of a scrape, which is read without the lock */
 };
 
 /* A series that was updated lately, with our cells in it. */
@@ -46,7 +53,7 @@ struct recent {
 
 struct weir_metric {
     unsigned magic;
-    uint32_t worker, kind, label_count, cell_count;
+    uint32_t worker, kind, label_count, cell_count, series_limit;
     struct shared *shared;
     struct worker_area *area;
     struct family *family;
@@ -60,6 +67,9 @@ struct weir_metric {
 
 /* metrics.c: make the one series of a family without labels. */
 void metric_touch(weir_metric *metric);
+/* metrics_open.c: something is counted in this layout for the first time, so it takes the place of
+ * the one that was shown, if it was opened later. No lock may be held. */
+void metric_show(const weir_metric *metric);
 
 static inline struct series *series_at(struct shared *shared, uint64_t offset)
 {
@@ -72,6 +82,13 @@ static inline struct series *series_next(struct shared *shared, const struct ser
 static inline const char *series_key(const struct shared *shared, const struct series *series)
 {
     return (const char *)(series->cells + shared->workers);
+}
+
+/* What a scrape shows of the name at `index` of the directory. */
+static inline struct family *family_shown(struct shared *shared, uint32_t index)
+{
+    const struct family *first = shared_at(shared, shared->families[index]);
+    return shared_at(shared, __atomic_load_n(&first->shown, __ATOMIC_ACQUIRE));
 }
 
 void metrics_usage(const struct shared *shared, struct shared_usage *usage);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "plugin_host/metrics.h"
 #include "plugin_host/metrics_internal.h"
 
@@ -99,7 +100,7 @@ static const char *refuse_other(const struct family *family, const struct wanted
     for (uint32_t i = 0; i < wanted->label_count; i++)
         if (!span_equal(span_text(family->labels[i]), span_text(wanted->labels[i])))
             return labels;
-    return has_buckets(family, wanted) ? NULL : "it exists already with other buckets";
+    return NULL;
 }
 
 /* A histogram's samples are called NAME_bucket, NAME_sum and NAME_count. */
@@ -114,7 +115,7 @@ static bool is_sample_of(struct span name, uint32_t histogram_kind, struct span 
     return false;
 }
 
-/* NULL and no reason: there is none yet. */
+/* The first family of that name. NULL and no reason: there is none yet. */
 static struct family *find(struct shared *shared, const struct wanted *wanted,
                            const char **out_wrong)
 {
@@ -134,13 +135,32 @@ static struct family *find(struct shared *shared, const struct wanted *wanted,
     return NULL;
 }
 
+/* ---- layouts */
+
+/* It is what a scrape shows; or it will be, and nothing was counted in it yet. */
+static bool is_current(struct shared *shared, const struct family *family)
+{
+    const struct family *first = shared_at(shared, family->origin);
+    const struct family *shown = shared_at(shared, first->shown);
+    return family == shown || (family->opened > shown->opened &&
+                               __atomic_load_n(&family->first, __ATOMIC_ACQUIRE) == 0);
+}
+
+static struct family *find_layout(struct shared *shared, const struct family *first,
+                                  const struct wanted *wanted)
+{
+    struct family *family = NULL;
+    for (uint64_t at = first->newest; at != 0; at = family->older) {
+        family = shared_at(shared, at);
+        if (has_buckets(family, wanted) && is_current(shared, family))
+            return family;
+    }
+    return NULL;
+}
+
 static struct family *allocate(struct shared *shared, const struct wanted *wanted,
                                const char **out_wrong)
 {
-    if (shared->family_count == SHARED_FAMILIES_MAX) {
-        *out_wrong = "there are 512 already";
-        return NULL;
-    }
     uint64_t at = shared_alloc(shared, sizeof(struct family), SHARED_LINE);
     if (at == 0) {
         *out_wrong = "the shared memory is full";
@@ -159,9 +179,43 @@ static struct family *allocate(struct shared *shared, const struct wanted *wante
     family->label_count = wanted->label_count;
     family->bucket_count = (uint32_t)wanted->bucket_count;
     shared_lock_init(&family->lock);
+    return family;
+}
+
+static struct family *make_first(struct shared *shared, const struct wanted *wanted,
+                                 const char **out_wrong)
+{
+    if (shared->family_count == SHARED_FAMILIES_MAX) {
+        *out_wrong = "there are 512 already";
+        return NULL;
+    }
+    struct family *family = allocate(shared, wanted, out_wrong);
+    if (family == NULL)
+        return NULL;
+    uint64_t at = shared_offset(shared, family);
+    family->origin = family->newest = family->shown = at;
     shared->families[shared->family_count] = at;
     __atomic_store_n(&shared->family_count, shared->family_count + 1, __ATOMIC_RELEASE);
     return family;
+}
+
+static struct family *make_layout(struct shared *shared, struct family *first,
+                                  const struct wanted *wanted, const char **out_wrong)
+{
+    struct family *family = allocate(shared, wanted, out_wrong);
+    if (family == NULL)
+        return NULL;
+    family->origin = shared_offset(shared, first);
+    family->older = first->newest;
+    first->newest = shared_offset(shared, family);
+    return family;
+}
+
+/* Whatever was opened last is what the gateway goes on with. */
+static void count_opening(struct shared *shared, struct family *family)
+{
+    struct family *first = shared_at(shared, family->origin);
+    family->opened = ++first->opens;
 }
 
 static struct family *find_or_make(struct shared *shared, struct wanted *wanted,
@@ -171,12 +225,61 @@ static struct family *find_or_make(struct shared *shared, struct wanted *wanted,
     if (*out_wrong != NULL)
         return NULL;
     shared_lock_simple(shared, &shared->directory_lock);
-    struct family *family = find(shared, wanted, out_wrong);
-    if (family == NULL && *out_wrong == NULL)
-        family = allocate(shared, wanted, out_wrong);
+    struct family *family = NULL, *first = find(shared, wanted, out_wrong);
+    if (first != NULL) {
+        family = find_layout(shared, first, wanted);
+        if (family == NULL)
+            family = make_layout(shared, first, wanted, out_wrong);
+    } else if (*out_wrong == NULL) {
+        family = make_first(shared, wanted, out_wrong);
+    }
+    if (family != NULL)
+        count_opening(shared, family);
     shared_unlock(&shared->directory_lock);
     return family;
 }
+
+bool metric_reopen(weir_metric *metric)
+{
+    CHECK(metric, METRIC);
+    struct shared *shared = metric->shared;
+    shared_lock_simple(shared, &shared->directory_lock);
+    bool good = is_current(shared, metric->family);
+    if (good)
+        count_opening(shared, metric->family);
+    shared_unlock(&shared->directory_lock);
+    return good;
+}
+
+void metric_show(const weir_metric *metric)
+{
+    struct shared *shared = metric->shared;
+    struct family *family = metric->family, *first = shared_at(shared, family->origin);
+    shared_lock_simple(shared, &shared->directory_lock);
+    const struct family *shown = shared_at(shared, first->shown);
+    bool replaces = family->opened > shown->opened;
+    if (replaces)
+        __atomic_store_n(&first->shown, shared_offset(shared, family), __ATOMIC_RELEASE);
+    shared_unlock(&shared->directory_lock);
+    if (replaces && __atomic_load_n(&shown->first, __ATOMIC_ACQUIRE) != 0)
+        log_notice("metric \"%s\" has other buckets now: it begins anew, what was counted with the "
+                   "former ones is not shown any more",
+                   family->name);
+}
+
+static bool is_shown(const weir_metric *metric)
+{
+    const struct family *first = shared_at(metric->shared, metric->family->origin);
+    return __atomic_load_n(&first->shown, __ATOMIC_ACQUIRE) ==
+           shared_offset(metric->shared, metric->family);
+}
+
+bool metric_clashes(const weir_metric *metric, const weir_metric *other)
+{
+    return metric->family != other->family && metric->family->origin == other->family->origin;
+}
+
+/* ---- handles */
 
 /* A gauge says how things stand. What stood in the process that had this number before, stands no
  * more. */
@@ -217,14 +320,31 @@ weir_metric *metric_open(struct shared *shared, uint32_t worker, uint32_t kind, 
         .shared = shared,
         .area = &shared->areas[worker],
         .family = family,
+        .series_limit = METRIC_SERIES_BUDGET,
         .buckets = family->buckets,
     };
     metric->latest = &metric->recent[0];
     if (kind == WEIR_METRIC_GAUGE)
         forget_share(metric);
-    if (family->label_count == 0)
+    if (family->label_count == 0 && is_shown(metric))
         metric_touch(metric);
     return metric;
+}
+
+weir_metric *metric_limited(const weir_metric *metric, uint32_t series)
+{
+    CHECK(metric, METRIC);
+    weir_metric *limited = malloc(sizeof(*limited));
+    if (limited == NULL)
+        return NULL;
+    *limited = *metric;
+    limited->series_limit = series;
+    memset(limited->recent, 0, sizeof(limited->recent));
+    limited->latest = &limited->recent[0];
+    limited->table = NULL;
+    limited->table_size = 0;
+    limited->seen = NULL;
+    return limited;
 }
 
 void metric_close(weir_metric *metric)

@@ -198,7 +198,7 @@ static void cursor_init(struct metrics_cursor *cursor, struct shared *shared)
     cursor->begun = false;
     cursor->count = __atomic_load_n(&shared->family_count, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < cursor->count; i++)
-        cursor->families[i] = shared_at(shared, shared->families[i]);
+        cursor->families[i] = family_shown(shared, i);
     qsort(cursor->families, cursor->count, sizeof(cursor->families[0]), by_name);
 }
 
@@ -260,7 +260,9 @@ void metrics_usage(const struct shared *shared, struct shared_usage *usage)
     const char *base = (const char *)shared;
     uint32_t count = __atomic_load_n(&shared->family_count, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < count; i++) {
-        const struct family *family = (const void *)(base + shared->families[i]);
+        const struct family *first = (const void *)(base + shared->families[i]);
+        uint64_t shown = __atomic_load_n(&first->shown, __ATOMIC_ACQUIRE);
+        const struct family *family = (const void *)(base + shown);
         uint64_t last = __atomic_load_n(&family->last, __ATOMIC_ACQUIRE);
         if (last != 0)
             usage->series += ((const struct series *)(const void *)(base + last))->number;

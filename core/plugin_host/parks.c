@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/list.h"
+#include "plugin_host/builds.h"
 #include "plugin_host/host_internal.h"
 #include "plugin_host/phases.h"
 
@@ -188,7 +189,10 @@ void parks_drop(struct parks *parks, struct park *park)
     if (park->deadline != NULL)
         parks->host->services.timer_stop(parks->host->services.user, park->deadline);
     park->deadline = NULL;
-    park->request->walks[park->direction].park = NULL;
+    struct walk *walk = &park->request->walks[park->direction];
+    if (walk->waiting)
+        walk->entry->policy->row->suspended--;
+    walk->park = NULL;
     park->request->park_count--;
     park->request = NULL;
     give_place(park);

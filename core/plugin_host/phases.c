@@ -31,6 +31,11 @@ enum direction phase_direction(enum phase phase)
 
 /* ---- verdicts */
 
+static inline void count(const struct walk *walk, enum build_verdict verdict)
+{
+    build_count(walk->entry->policy->row, walk->phase, verdict);
+}
+
 static inline void drop_park(struct weir_request *request, struct walk *walk)
 {
     if (walk->park != NULL)
@@ -75,7 +80,7 @@ static enum phase_result answer(struct weir_request *request, struct walk *walk,
 
 static enum phase_result fail(struct weir_request *request, struct walk *walk, bool *out_failed)
 {
-    walk->entry->policy->fails++;
+    count(walk, BUILD_FAIL);
     if (out_failed != NULL)
         *out_failed = true;
     if (walk->entry->policy->fails_open)
@@ -94,18 +99,26 @@ enum phase_result hook_settle(struct weir_request *request, struct walk *walk, w
     }
     if (verdict == WEIR_WAIT && walk->park != NULL) {
         walk->waiting = true;
+        walk->entry->policy->row->suspended++; /* until parks_drop() */
+        count(walk, BUILD_WAIT);
+        if (UNLIKELY(request->timed))
+            timing_hook_waits(request, walk);
         return PHASE_WAIT;
     }
     drop_park(request, walk);
     bool offered = walk->answered;
     walk->answered = false;
     if (verdict == WEIR_DONE && rules[walk->phase].may_answer &&
-        (offered || (!request->has_response && request->reply.status != 0)))
+        (offered || (!request->has_response && request->reply.status != 0))) {
+        count(walk, BUILD_DONE);
         return answer(request, walk, offered);
+    }
     if (offered)
         response_keep(request);
-    if (LIKELY(verdict == WEIR_NEXT))
+    if (LIKELY(verdict == WEIR_NEXT)) {
+        count(walk, BUILD_NEXT);
         return PHASE_NEXT;
+    }
     return fail(request, walk, out_failed);
 }
 
@@ -141,13 +154,14 @@ static enum phase_result run_from_here(struct weir_request *request, struct walk
 {
     while (walk->next < walk->chain->count) {
         const struct chain_entry *entry = &walk->chain->entries[walk->next++];
-        entry->policy->calls++;
         hook_enter(request, walk, entry);
         weir_verdict verdict =
             entry->run.hook(request, entry->self, request_context(request, entry));
         hook_leave(request, walk);
-        if (LIKELY(is_plain_next(request, walk, verdict)))
+        if (LIKELY(is_plain_next(request, walk, verdict))) {
+            build_count(entry->policy->row, walk->phase, BUILD_NEXT);
             continue;
+        }
         enum phase_result result = hook_settle(request, walk, verdict, NULL);
         if (result != PHASE_NEXT)
             return result;
@@ -159,10 +173,10 @@ static void run_log(struct weir_request *request, struct walk *walk)
 {
     while (walk->next < walk->chain->count) {
         const struct chain_entry *entry = &walk->chain->entries[walk->next++];
-        entry->policy->calls++;
         hook_enter(request, walk, entry);
         entry->run.log_hook(request, entry->self, request_context(request, entry));
         hook_leave(request, walk);
+        build_count(entry->policy->row, PHASE_LOG, BUILD_NEXT);
     }
 }
 
@@ -186,6 +200,8 @@ void walk_woken(struct weir_request *request, enum direction direction, weir_wak
     struct walk *walk = &request->walks[direction];
     CHECK_THAT(walk->waiting && !walk->running);
     walk->waiting = false;
+    if (UNLIKELY(request->timed))
+        timing_wait_ends(request);
     enum phase_result result = PHASE_FAILED;
     if (on_wake != NULL) {
         const struct chain_entry *entry = walk->entry;

@@ -3,8 +3,10 @@
 #ifndef WEIR_PLUGIN_HOST_PHASES_H
 #define WEIR_PLUGIN_HOST_PHASES_H
 
+#include "plugin_host/builds_internal.h"
 #include "plugin_host/host_internal.h"
 #include "plugin_host/request.h"
+#include "plugin_host/timing.h"
 
 #define PHASE_BIT(phase) (1U << (phase))
 #define PHASES_BEFORE_TARGET \
@@ -44,18 +46,24 @@ WEIR_MUST_USE enum weir_err request_make_contexts(struct weir_request *request);
 
 /* Begin a walk; what waited in that direction is given up. */
 void walk_begin(struct weir_request *request, enum phase phase);
-/* Around every call into a plugin: who is to blame if it does not come back. */
+/* Around every call into a plugin: who is to blame if it does not come back, and how long it takes
+ * in requests that are timed. How it returned is counted by who settles it. */
 static inline void hook_enter(struct weir_request *request, struct walk *walk,
                               const struct chain_entry *entry)
 {
     struct worker_slot *blame = request->host->blame;
     blame->phase = walk->phase;
     blame->policy_plus_one = entry->policy->index + 1;
+    request->host->running_request = request;
     walk->entry = entry;
     walk->running = true;
+    if (UNLIKELY(request->timed))
+        timing_hook_begins(request, entry);
 }
 static inline void hook_leave(struct weir_request *request, struct walk *walk)
 {
+    if (UNLIKELY(request->timed))
+        timing_hook_ends(request, walk);
     request->host->blame->policy_plus_one = 0;
     walk->running = false;
 }

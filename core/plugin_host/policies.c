@@ -24,8 +24,12 @@ static enum weir_err configure(struct built_policy *built, struct problems *prob
 {
     const struct running_policy *run = &built->run;
     struct weir_error error = {.problems = problems, .policy = run->policy};
-    if (run->plugin->configure == NULL || run->plugin->configure(run->policy->self, &error) == 0 ||
-        error.count > 0)
+    if (run->plugin->configure == NULL)
+        return WEIR_OK;
+    blame_policy(built, BLAME_CONFIGURE);
+    int failed = run->plugin->configure(run->policy->self, &error);
+    blame_nobody(built);
+    if (failed == 0 || error.count > 0)
         return WEIR_OK; /* complaints are errors in `problems` already */
     char text[256];
     (void)snprintf(text, sizeof(text), "plugin '%.*s' refuses its configuration",
@@ -61,18 +65,28 @@ static enum weir_err add_policy(struct policies *policies, const struct policy *
     struct image *image = find_image(policies, policy, problems);
     if (image == NULL)
         return WEIR_OK;
+    bool quarantined = catalog_is_quarantined(policies->catalog, policy->name);
+    const weir_plugin *plugin = quarantined
+                                    ? quarantine_plugin(policies, image_plugin(image), policy)
+                                    : image_plugin(image);
+    if (plugin == NULL)
+        return WEIR_ERR_NO_MEMORY;
     struct built_policy *built = &policies->items[policies->count];
     built->run = (struct running_policy){
         .policy = policy,
-        .plugin = image_plugin(image),
+        .plugin = plugin,
+        .quarantined = quarantined,
         .image = image,
+        .row = image_row(image),
         .policies = policies,
         .fails_open = span_equal(policy->on_error, SPAN("open")),
         .index = (uint32_t)policies->count,
     };
     list_init(&built->handles);
     list_init(&built->peers);
+    list_init(&built->files);
     policies->count++;
+    built->run.row->policies++;
     struct running_policy *run = &built->run;
     memcpy((char *)policy->self - sizeof(run), &run, sizeof(run));
     TRY(order_read(policies, built, problems));
@@ -143,31 +157,59 @@ static enum weir_err make_groups(struct policies *policies)
 
 /* ---- the whole */
 
-static void free_maps(struct policies *policies)
+enum weir_err policies_create(struct arena *arena, struct plugin_host *host,
+                              const struct config *config, struct catalog *catalog,
+                              struct policies **out_policies)
 {
-    credentials_free(policies);
-    map_destroy(TAKE(policies->sets));
-    map_destroy(TAKE(policies->overlays));
-}
-
-static enum weir_err fill(struct policies *policies, struct problems *problems)
-{
-    const struct config *config = policies->config;
-    policies->items = arena_array(policies->arena, struct built_policy, config->policy_count + 1);
+    struct policies *policies = arena_new(arena, struct policies);
+    if (policies == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    policies->number = host->building;
+    policies->arena = arena;
+    policies->host = host;
+    policies->config = config;
+    policies->catalog = catalog;
+    policies->overlays_max = OVERLAYS_MAX;
+    policies->items = arena_array(arena, struct built_policy, config->policy_count + 1);
     policies->sets = map_create(64);
     policies->overlays = map_create(0);
-    if (policies->items == NULL || policies->sets == NULL || policies->overlays == NULL)
-        return WEIR_ERR_NO_MEMORY;
-    size_t errors = problems_errors(problems);
-    for (size_t i = 0; i < config->policy_count; i++)
-        TRY(add_policy(policies, config->policies[i], problems));
+    if (policies->items != NULL && policies->sets != NULL && policies->overlays != NULL) {
+        *out_policies = policies;
+        return WEIR_OK;
+    }
+    policies_free(policies);
+    return WEIR_ERR_NO_MEMORY;
+}
+
+enum weir_err policies_configure(struct policies *policies, const struct slice *slice,
+                                 struct problems *problems)
+{
+    const struct config *config = policies->config;
+    while (policies->configured < config->policy_count) {
+        TRY(add_policy(policies, config->policies[policies->configured++], problems));
+        if (slice_is_over(slice))
+            return WEIR_ERR_AGAIN;
+    }
+    return WEIR_OK;
+}
+
+enum weir_err policies_index(struct policies *policies, struct problems *problems)
+{
     TRY(make_groups(policies));
     if (policies->group_count >= UINT16_MAX)
         return WEIR_ERR_LIMIT;
     TRY(scopes_index(policies));
     TRY(chains_build(policies, problems));
-    TRY(credentials_index(policies));
-    credentials_check(policies, problems);
+    return credentials_index(policies);
+}
+
+static enum weir_err fill(struct policies *policies, struct problems *problems)
+{
+    const struct slice endless = slice_endless();
+    size_t errors = problems_errors(problems);
+    TRY(policies_configure(policies, &endless, problems));
+    TRY(policies_index(policies, problems));
+    TRY(policies_check(policies, &endless, problems));
     return problems_errors(problems) > errors ? WEIR_ERR_CONFIG : WEIR_OK;
 }
 
@@ -175,14 +217,8 @@ enum weir_err policies_build(struct arena *arena, struct plugin_host *host,
                              const struct config *config, struct catalog *catalog,
                              struct problems *problems, struct policies **out_policies)
 {
-    struct policies *policies = arena_new(arena, struct policies);
-    if (policies == NULL)
-        return WEIR_ERR_NO_MEMORY;
-    policies->arena = arena;
-    policies->host = host;
-    policies->config = config;
-    policies->catalog = catalog;
-    policies->overlays_max = OVERLAYS_MAX;
+    struct policies *policies = NULL;
+    TRY(policies_create(arena, host, config, catalog, &policies));
     enum weir_err err = fill(policies, problems);
     if (err == WEIR_OK)
         *out_policies = policies;
@@ -191,36 +227,86 @@ enum weir_err policies_build(struct arena *arena, struct plugin_host *host,
     return err;
 }
 
-enum weir_err policies_start(struct policies *policies, char *why, size_t why_size)
+static bool start_policy(const struct built_policy *built)
 {
-    for (size_t i = 0; i < policies->count; i++) {
-        struct running_policy *run = &policies->items[i].run;
-        if (run->plugin->start != NULL && run->plugin->start(run->policy->self) != 0) {
+    const struct running_policy *run = &built->run;
+    if (run->plugin->start == NULL)
+        return true;
+    blame_policy(built, BLAME_START);
+    int failed = run->plugin->start(run->policy->self);
+    blame_nobody(built);
+    return failed == 0;
+}
+
+static void stop_policy(const struct built_policy *built)
+{
+    const struct running_policy *run = &built->run;
+    if (!run->started || run->plugin->stop == NULL)
+        return;
+    blame_policy(built, BLAME_STOP);
+    run->plugin->stop(run->policy->self);
+    blame_nobody(built);
+}
+
+enum weir_err policies_start_some(struct policies *policies, const struct slice *slice, char *why,
+                                  size_t why_size)
+{
+    while (policies->begun < policies->count) {
+        struct running_policy *run = &policies->items[policies->begun].run;
+        if (!start_policy(&policies->items[policies->begun])) {
             (void)snprintf(why, why_size, "plugin '%.*s' (%.*s): start() refused",
                            SPAN_ARG(span_first(run->policy->name, 64)),
                            SPAN_ARG(run->policy->path));
-            policies_stop(policies);
             return WEIR_ERR_REFUSED;
         }
         run->started = true;
+        policies->begun++;
+        if (slice_is_over(slice))
+            return WEIR_ERR_AGAIN;
     }
     return WEIR_OK;
 }
 
-void policies_stop(struct policies *policies)
+enum weir_err policies_start(struct policies *policies, char *why, size_t why_size)
+{
+    const struct slice endless = slice_endless();
+    enum weir_err err = policies_start_some(policies, &endless, why, why_size);
+    if (err != WEIR_OK)
+        policies_stop(policies);
+    return err;
+}
+
+enum weir_err policies_end(struct policies *policies, const struct slice *slice)
+{
+    /* The last started is the first to stop. */
+    while (policies != NULL && policies->ended < policies->count) {
+        struct built_policy *built = &policies->items[policies->count - ++policies->ended];
+        stop_policy(built);
+        built->run.started = false;
+        built->run.row->policies--;
+        policy_handles_end(built);
+        policy_peers_end(built);
+        policy_files_end(built);
+        if (slice_is_over(slice))
+            return WEIR_ERR_AGAIN;
+    }
+    return WEIR_OK;
+}
+
+void policies_free(struct policies *policies)
 {
     if (policies == NULL)
         return;
-    /* The last started is the first to stop. */
-    for (size_t i = policies->count; i-- > 0;) {
-        struct built_policy *built = &policies->items[i];
-        if (built->run.started && built->run.plugin->stop != NULL)
-            built->run.plugin->stop(built->run.policy->self);
-        built->run.started = false;
-        policy_handles_end(built);
-        policy_peers_end(built);
-    }
-    free_maps(policies);
+    credentials_free(policies);
+    map_destroy(TAKE(policies->sets));
+    map_destroy(TAKE(policies->overlays));
+}
+
+void policies_stop(struct policies *policies)
+{
+    const struct slice endless = slice_endless();
+    CHECK_THAT(policies_end(policies, &endless) == WEIR_OK);
+    policies_free(policies);
 }
 
 const struct config *policies_config(const struct policies *policies)

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "plugin_host/blame.h"
 #include "plugin_host/chains.h"
 #include "plugin_host/table.h"
 
@@ -24,7 +25,8 @@ struct built_policy {
     uint32_t before_count, after_count;
     struct list handles; /* its timers and watches, see calls_process.c */
     struct list peers;   /* its streams and fetches, see calls_peers.c */
-    uint16_t stream_count, fetch_count;
+    struct list files;   /* see calls_files.c */
+    uint16_t stream_count, fetch_count, file_count;
 };
 
 /* All policies of one plugin. Sorted as they run: priority, then name, both descending. */
@@ -32,6 +34,7 @@ struct plugin_group {
     struct span name;
     const weir_plugin *plugin;
     struct map **credentials; /* by kind: key -> struct credential; NULL ones are empty */
+    uint32_t kind_count;      /* of them: they are freed when the plugin may be gone */
 };
 
 struct consumer_scope {
@@ -40,12 +43,16 @@ struct consumer_scope {
 };
 
 struct policies {
-    struct arena *arena; /* of the generation */
+    struct metric_use *metrics; /* opened by its policies, see calls_shared.c */
+    uint64_t number;            /* of the configuration */
+    struct arena *arena;        /* of the generation */
     struct plugin_host *host;
     const struct config *config;
     struct catalog *catalog;
     struct built_policy *items;
     size_t count;
+    size_t configured, checked; /* how far: of the configuration's policies and credentials */
+    size_t begun, ended;        /* how many of the items */
     struct plugin_group *groups;
     uint32_t group_count;
 
@@ -75,16 +82,23 @@ static inline struct policies *policies_of_self(const void *self)
 
 /* Around every call into a plugin that is not about an exchange: who is to blame if it does not
  * come back. */
-static inline void blame_policy(const struct built_policy *policy)
+static inline void blame_policy(const struct built_policy *policy, enum blame_place place)
 {
-    struct worker_slot *blame = policy->run.policies->host->blame;
-    blame->phase = PHASE_COUNT; /* none of an exchange */
-    blame->policy_plus_one = policy->run.index + 1;
+    struct plugin_host *host = policy->run.policies->host;
+    host->running = &policy->run;
+    host->blame->phase = place;
+    host->blame->policy_plus_one = policy->run.index + 1;
 }
 static inline void blame_nobody(const struct built_policy *policy)
 {
     policy->run.policies->host->blame->policy_plus_one = 0;
 }
+
+/* quarantine.c: what runs instead of a plugin whose build is in quarantine: nothing, or an answer
+ * that refuses. Lies in the generation's arena; NULL without memory. */
+WEIR_MUST_USE const weir_plugin *quarantine_plugin(struct policies *policies,
+                                                   const weir_plugin *plugin,
+                                                   const struct policy *policy);
 
 /* scopes.c */
 WEIR_MUST_USE enum weir_err scopes_index(struct policies *policies);
@@ -121,13 +135,13 @@ WEIR_MUST_USE enum weir_err chains_build(struct policies *policies, struct probl
 
 /* credentials.c */
 WEIR_MUST_USE enum weir_err credentials_index(struct policies *policies);
-/* Each row as its plugin sees it; what is wrong becomes a problem at its place. */
-void credentials_check(const struct policies *policies, struct problems *problems);
 void credentials_free(struct policies *policies);
 
 /* calls_process.c: timers and watches of the policy end. */
 void policy_handles_end(struct built_policy *policy);
 /* calls_peers.c: its streams are closed, its fetches cancelled; nobody is told. */
 void policy_peers_end(struct built_policy *policy);
+/* calls_files.c: its files are closed; what waits for them is written without it. */
+void policy_files_end(struct built_policy *policy);
 
 #endif

@@ -40,7 +40,48 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
     ZERO_MEMBERS(request, has_response, attempts);
     size_t rest = offsetof(struct weir_request, attempt_count);
     memset((char *)request + rest, 0, sizeof(*request) - rest);
+    request->timed = host->requests++ % BUILD_SAMPLE == BUILD_SAMPLE / 2;
 }
+
+/* ---- what builds count of it */
+
+static void leave_flight(struct weir_request *request)
+{
+    const struct chain_set *set = request->in_flight;
+    for (uint16_t i = 0; set != NULL && i < set->row_count; i++)
+        set->rows[i]->in_flight--;
+    request->in_flight = NULL;
+}
+
+static inline void enter_flight(struct weir_request *request, const struct chain_set *set)
+{
+    if (request->in_flight == set || (request->in_flight == NULL && set->row_count == 0))
+        return;
+    leave_flight(request);
+    for (uint16_t i = 0; i < set->row_count; i++)
+        set->rows[i]->in_flight++;
+    request->in_flight = set;
+}
+
+/* The exchange is over: what each build of its chains hears about it. */
+static void count_exchange(const struct weir_request *request)
+{
+    const struct chain_set *set = request->set;
+    uint64_t us =
+        request->finished_us > request->started_us ? request->finished_us - request->started_us : 0;
+    unsigned bits = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
+    unsigned bucket = bits < BUILD_LATENCIES ? bits : BUILD_LATENCIES - 1;
+    bool failed = request->has_response && request->response.status >= 500;
+    for (uint16_t i = 0; i < set->row_count; i++) {
+        struct build_totals *row = set->rows[i];
+        row->exchanges++;
+        row->latency_us += us;
+        row->latency[bucket]++;
+        row->server_errors += failed;
+    }
+}
+
+/* ---- */
 
 static void *kept_context(const struct weir_request *request, const struct running_policy *policy)
 {
@@ -75,13 +116,14 @@ static enum weir_err make_contexts(struct weir_request *request, const struct ch
 
 enum weir_err request_enter_set(struct weir_request *request, const struct chain_set *set)
 {
-    if (request->set == set)
-        return WEIR_OK;
-    void **contexts = NULL;
-    if (set->context_bytes != 0)
-        TRY(make_contexts(request, set, &contexts));
-    request->contexts = contexts;
-    request->set = set;
+    if (request->set != set) {
+        void **contexts = NULL;
+        if (set->context_bytes != 0)
+            TRY(make_contexts(request, set, &contexts));
+        request->contexts = contexts;
+        request->set = set;
+    }
+    enter_flight(request, set);
     return WEIR_OK;
 }
 
@@ -98,6 +140,8 @@ enum weir_err request_enter_global(struct weir_request *request)
 {
     request->set = policies_global(request->policies);
     request->contexts = NULL;
+    if (UNLIKELY(!phase_is_empty(request, PHASE_REWRITE)))
+        enter_flight(request, request->set);
     return WEIR_OK;
 }
 
@@ -111,9 +155,11 @@ void request_stop_waiting(struct weir_request *request)
     for (int direction = 0; direction < DIRECTIONS; direction++) {
         struct walk *walk = &request->walks[direction];
         CHECK_THAT(!walk->running);
-        walk->waiting = false;
+        if (UNLIKELY(walk->waiting && request->timed))
+            timing_wait_ends(request);
         if (walk->park != NULL)
             parks_drop(host_parks(request->host), walk->park);
+        walk->waiting = false;
     }
 }
 
@@ -121,6 +167,10 @@ void request_end(struct weir_request *request)
 {
     request_stop_waiting(request);
     body_free(request);
+    if (request->set != NULL && request->set->row_count != 0 && request->finished_us != 0)
+        count_exchange(request);
+    if (request->in_flight != NULL)
+        leave_flight(request);
     request->set = NULL;
     request->contexts = NULL;
 }

@@ -89,6 +89,7 @@ struct walk {
 };
 
 struct body_pipe;
+struct request_timing;
 /* A policy that the body of this request passes by. */
 struct skipped_body {
     struct skipped_body *next;
@@ -160,7 +161,10 @@ struct weir_request {
     uint64_t answered_us; /* the target's head came */
     uint64_t finished_us;
 
-    struct shared_value *shared; /* published by policies */
+    struct request_timing *timing;     /* timing.h: where all its time goes; NULL: nobody asks */
+    const struct chain_set *in_flight; /* its builds count the request as in flight; NULL: none */
+    bool timed;                        /* hooks are */
+    struct shared_value *shared;       /* published by policies */
     struct log_edit *log_edits;
     uint32_t park_count;
     bool consumer_changed; /* in the hook that runs: the set is switched when it has returned */

@@ -60,6 +60,7 @@ struct shared *shared_create(size_t size, uint32_t workers)
     shared->label_key = hash_key_random();
     shared_lock_init(&shared->alloc_lock);
     shared_lock_init(&shared->directory_lock);
+    builds_init(&shared->builds);
     shared->used = sizeof(struct shared) + workers * sizeof(struct worker_area);
     _Static_assert(sizeof(struct shared) + SHARED_WORKERS_MAX * sizeof(struct worker_area) <
                        SHARED_SIZE_MIN / 2,
@@ -105,6 +106,17 @@ uint64_t shared_alloc(struct shared *shared, uint64_t size, uint64_t align)
     }
     shared_unlock(&shared->alloc_lock);
     return at;
+}
+
+void *shared_block(struct shared *shared, size_t size)
+{
+    CHECK(shared, SHARED);
+    shared_lock_simple(shared, &shared->directory_lock);
+    if (shared->block_at == 0) /* at most leaked when the process dies between the two */
+        shared->block_at = shared_alloc(shared, size, SHARED_LINE);
+    uint64_t at = shared->block_at;
+    shared_unlock(&shared->directory_lock);
+    return at == 0 ? NULL : shared_at(shared, at);
 }
 
 uint64_t shared_left(struct shared *shared)

@@ -15,16 +15,17 @@ enum { SHARED_WORKERS_MAX = 256 };
 
 /* What a worker says of itself, written by it alone with plain stores, read by anybody. */
 struct worker_slot {
-    /* Blame: stored before each hook, policy 0 when none runs. */
+    /* Blame: stored before each call into a plugin, policy 0 when none runs. More of it is written
+     * by the handler of a crash: process/crash.h. */
     uint32_t policy_plus_one;
-    uint32_t phase;
-    char plugin[64], version[32], route[64]; /* of the policies by index: see blame.c */
-    uint64_t request_id[2];
+    uint32_t phase; /* or enum blame_place: blame.h */
     /* Life. */
     int32_t pid;         /* 0: not running */
     uint32_t state;      /* enum worker_state */
     uint64_t generation; /* number of the configuration it serves */
     uint64_t started_wall_ms;
+    uint64_t beats; /* goes up while its loop turns */
+    uint32_t busy;  /* 1: it builds a configuration, which may take longer than any turn */
     /* Counters since the gateway started: a replacement goes on where the dead one stopped. */
     uint64_t accepted, requests, active, connections, reading, writing, waiting;
     uint64_t limit_refusals, protocol_errors, target_failures, retries;
@@ -44,6 +45,12 @@ struct gateway_facts {
     uint64_t last_reload_wall_ms;
     uint32_t services, routes, consumers, upstreams, policies;
     int32_t master_pid; /* who made the region */
+    uint64_t swaps, rollbacks, swap_failures;
+    /* Builds that do not run any more; more than there is room for are counted only. */
+    uint32_t quarantined;
+    struct {
+        char plugin[64], version[32], hash[16], why[160];
+    } quarantine[8];
 };
 
 /* `size` bytes (rounded up to pages, at least 1 MiB) for `workers` slots; pages cost nothing until
@@ -55,6 +62,10 @@ AUTO_DEFINE(struct shared, shared_destroy)
 struct worker_slot *shared_worker(struct shared *shared, uint32_t index);
 uint32_t shared_workers(const struct shared *shared);
 struct gateway_facts *shared_facts(struct shared *shared);
+/* Zeroed memory for what another room shares between workers: the health of targets. Whoever asks
+ * first makes it, all that ask later (with the same size) get the same. NULL when there is no room.
+ */
+WEIR_MUST_USE void *shared_block(struct shared *shared, size_t size);
 
 struct shared_usage {
     size_t size, used;

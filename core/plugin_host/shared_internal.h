@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "base/hash.h"
+#include "plugin_host/builds_internal.h"
 #include "plugin_host/shared.h"
 
 #define SHARED_MAGIC 0x57534852U
@@ -32,8 +33,10 @@ struct shared {
     uint64_t recoveries;
     uint64_t dict_opens; /* a clock for "opened last" */
     uint32_t dict_count, family_count;
+    uint64_t block_at;                      /* of shared_block(); 0: not made yet */
     uint64_t dicts[SHARED_DICTS_MAX];       /* offsets of struct dict_head */
     uint64_t families[SHARED_FAMILIES_MAX]; /* offsets of struct family */
+    struct builds builds;
     _Alignas(SHARED_LINE) struct gateway_facts facts;
     _Alignas(SHARED_LINE) struct worker_area areas[];
 };

@@ -70,6 +70,7 @@ static const weir_host every_call = {
     .metric_open = call_metric_open,
     .metric_add = call_metric_add,
     .metric_set = call_metric_set,
+    .metric_limit = call_metric_limit,
     .now_ms = call_now_ms,
     .mono_us = call_mono_us,
     .random = call_random,
@@ -83,6 +84,10 @@ static const weir_host every_call = {
     .stream_close = call_stream_close,
     .fetch_start = call_fetch_start,
     .fetch_cancel = call_fetch_cancel,
+    .file_open = call_file_open,
+    .file_append = call_file_append,
+    .file_number = call_file_number,
+    .file_close = call_file_close,
 };
 /* clang-format on */
 
@@ -170,6 +175,27 @@ static void refuse_fetch_cancel(weir_fetch *fetch)
     (void)fetch;
 }
 
+static weir_file *refuse_file_open(const void *self, weir_str path,
+                                   const weir_file_options *options)
+{
+    (void)self, (void)path, (void)options;
+    return NULL;
+}
+static weir_status refuse_file_append(weir_file *file, weir_str line)
+{
+    (void)file, (void)line;
+    return WEIR_DENIED;
+}
+static int64_t refuse_file_number(weir_file *file, uint32_t what)
+{
+    (void)file, (void)what;
+    return WEIR_UNSET;
+}
+static void refuse_file_close(weir_file *file)
+{
+    (void)file;
+}
+
 static weir_status refuse_body_read(weir_request *request, uint32_t deadline_ms,
                                     weir_wake_hook *on_wake)
 {
@@ -221,6 +247,12 @@ void plugin_table_grant(weir_host *table, uint64_t capabilities)
         table->stream_close = refuse_stream_close;
         table->fetch_start = refuse_fetch_start;
         table->fetch_cancel = refuse_fetch_cancel;
+    }
+    if ((capabilities & WEIR_CAP_FILES) == 0) {
+        table->file_open = refuse_file_open;
+        table->file_append = refuse_file_append;
+        table->file_number = refuse_file_number;
+        table->file_close = refuse_file_close;
     }
     if ((capabilities & WEIR_CAP_BODY) == 0) {
         table->body_read = refuse_body_read;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "net/address.h"
+#include "process/control.h"
 #include "process/process.h"
 
 enum { ANSWER_MAX = 4 << 20 };
@@ -37,7 +38,7 @@ static enum weir_err wait_for(int fd, short events, uint64_t until_us)
 
 static enum weir_err ask(int fd, const char *question, uint64_t until_us, struct buf *answer)
 {
-    char line[256];
+    char line[CONTROL_LINE_MAX];
     int size = snprintf(line, sizeof(line), "%s\n", question);
     if (size < 0 || (size_t)size >= sizeof(line))
         return WEIR_ERR_INVALID;

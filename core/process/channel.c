@@ -105,7 +105,9 @@ enum weir_err channel_receive(int end, struct channel_buffer *buffer, struct mes
     struct msghdr packet = {.msg_iov = &part,
                             .msg_iovlen = 1,
                             .msg_control = &control,
-                            .msg_controllen = sizeof(control)};
+                            /* Not its whole size: the rest has room for a second descriptor,
+                             * which nobody would close. */
+                            .msg_controllen = CMSG_LEN(sizeof(int))};
     ssize_t size;
     do
         size = recvmsg(end, &packet, MSG_CMSG_CLOEXEC);

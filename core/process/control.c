@@ -201,7 +201,7 @@ void control_answer_all(struct control *control, uint64_t number, int code, stru
         return;
     LIST_FOREACH (node, &control->clients) {
         struct control_client *client = LIST_ENTRY(node, struct control_client, link);
-        if (client->waits_for != 0 && client->waits_for <= number)
+        if (client->waits_for != 0 && client->waits_for == number)
             control_answer(client, code, text);
     }
 }

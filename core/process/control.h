@@ -11,7 +11,7 @@ struct control;
 struct control_client; /* one question, waiting for its answer */
 struct loop;
 
-enum { CONTROL_CLIENTS_MAX = 64, CONTROL_LINE_MAX = 256 };
+enum { CONTROL_CLIENTS_MAX = 64, CONTROL_LINE_MAX = 4096 + 256 };
 
 /* Listens at `path` (mode 0600). `asked` gets every question, without its line feed, and answers at
  * once or later with control_answer(). NULL with a sentence in `why`. */
@@ -26,7 +26,7 @@ void control_close(struct control *control, bool keep_path);
 void control_answer(struct control_client *client, int code, struct span text);
 /* Wait for event `number` (of the caller's choice). */
 void control_wait(struct control_client *client, uint64_t number);
-/* The same answer for everybody who waits for an event up to `number`. */
+/* The same answer for everybody who waits for event `number`. */
 void control_answer_all(struct control *control, uint64_t number, int code, struct span text);
 
 #endif

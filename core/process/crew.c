@@ -12,9 +12,52 @@
 #include "base/log.h"
 #include "plugin_host/chains.h"
 #include "process/master.h"
+#include "process/watchdog.h"
 #include "process/worker.h"
 
-enum { FORK_AGAIN_MS = 1000, CLOSED_PATIENCE_MS = 5000 };
+enum {
+    FORK_AGAIN_MS = 1000,
+    CLOSED_PATIENCE_MS = 5000,
+    HUNG_PATIENCE_MS = 2000, /* to leave a backtrace */
+    HEARD_MAX = 1000,        /* messages in a second: a worker that says more has gone wild */
+    LAST_WORDS_MAX = 100,
+};
+
+/* What is known of a worker that has said nothing itself (it was killed, or called exit()): its
+ * slot. An exchange that began under an older configuration is taken for one of the present. */
+static void blame_by_slot(const struct seat *seat, struct death *death)
+{
+    const struct master *master = seat->master;
+    const struct worker_slot *slot = shared_worker(master->instance->shared, seat->index);
+    bool in_making = slot->phase == BLAME_CONFIGURE || slot->phase == BLAME_START;
+    const struct manifest *manifest =
+        in_making && seat->asked ? &master->transaction.manifest : &master->manifest;
+    death->policy = slot->policy_plus_one - 1;
+    death->place = slot->phase;
+    death->blamed = slot->policy_plus_one != 0;
+    if (!death->blamed || death->policy >= manifest->policy_count ||
+        manifest->policies[death->policy] >= manifest->build_count ||
+        !(in_making || manifest->number == slot->generation))
+        return;
+    const struct manifest_build *build = &manifest->builds[manifest->policies[death->policy]];
+    death->generation = manifest->number;
+    memcpy(death->plugin, build->name, sizeof(death->plugin));
+    memcpy(death->version, build->version, sizeof(death->version));
+    memcpy(death->hash, build->hash.text, sizeof(death->hash));
+}
+
+/* Its channel is of no use any more: what it has to do it finishes, and a new one takes its place.
+ */
+static void on_wild(struct seat *seat, const char *what)
+{
+    if (seat->wild || seat->ended)
+        return;
+    seat->wild = true;
+    log_error("worker %" PRIu32 " (pid %d) %s, it is replaced", seat->index, (int)seat->pid, what);
+    watch_stop(&seat->watch);
+    (void)kill(seat->pid, SIGTERM);
+    deadline_set(seat->master->loop, &seat->patience, CLOSED_PATIENCE_MS);
+}
 
 static void on_patience(struct deadline *deadline)
 {
@@ -23,9 +66,30 @@ static void on_patience(struct deadline *deadline)
         seat->due = true;
         return;
     }
+    if (seat->closed && !seat->wild) {
+        on_wild(seat, "closed its channel");
+        return;
+    }
+    if (seat->state == SEAT_STARTING && !seat->hung && !seat->wild) {
+        crew_end_hung(seat, seat->master->committed->step_ms);
+        return;
+    }
     log_error("worker %" PRIu32 " (pid %d) does not answer, it is killed", seat->index,
               (int)seat->pid);
     (void)kill(seat->pid, SIGKILL);
+}
+
+void crew_end_hung(struct seat *seat, uint64_t still_ms)
+{
+    AUTO_BUF what = BUF_INIT;
+    struct death death = {.worker = seat->index};
+    blame_by_slot(seat, &death);
+    death_blame(&death, &what);
+    log_error("worker %" PRIu32 " (pid %d) hangs%.*s for %" PRIu64 " ms, it is ended", seat->index,
+              (int)seat->pid, SPAN_ARG(buf_view(&what)), still_ms);
+    seat->hung = true;
+    (void)kill(seat->pid, SIGABRT);
+    deadline_set(seat->master->loop, &seat->patience, HUNG_PATIENCE_MS);
 }
 
 bool crew_make(struct master *master)
@@ -66,9 +130,11 @@ void master_forget(void *user)
     struct master *master = user;
     control_close(master->control, true);
     crew_free(master);
-    deadline_clear(&master->reload.patience);
+    transaction_forget(master);
+    watch_end(master);
+    plugin_watch_end(master);
     deadline_clear(&master->stop_patience);
-    probe_forget(master->reload.probe);
+    watchdog_stop(master);
     loop_destroy(master->loop);
     prefix_forget(&master->instance->prefix);
 }
@@ -135,7 +201,7 @@ bool crew_all_ready(const struct master *master)
 
 /* ---- hearing */
 
-static void serve_committed(struct seat *seat)
+void crew_serve_committed(struct seat *seat)
 {
     const struct revision *revision = seat->master->committed;
     if (crew_prepare(seat, revision))
@@ -150,8 +216,8 @@ static void on_ready(struct seat *seat)
     seat->state = SEAT_READY;
     /* It began with what was committed then. */
     if (seat->serves != seat->master->committed->number)
-        serve_committed(seat);
-    reload_on_ready(seat);
+        crew_serve_committed(seat);
+    transaction_on_ready(seat);
 }
 
 static void on_refused(struct seat *seat, const struct message *message)
@@ -159,7 +225,7 @@ static void on_refused(struct seat *seat, const struct message *message)
     struct master *master = seat->master;
     char who[64];
     if (seat->state != SEAT_STARTING) {
-        reload_on_refused(seat, message->number, message->text);
+        transaction_on_refused(seat, message->number, message->text);
         return;
     }
     /* It ends by itself, its death is what counts. */
@@ -178,13 +244,13 @@ static void on_message(struct seat *seat, const struct message *message)
         on_ready(seat);
         break;
     case MESSAGE_PREPARED:
-        reload_on_prepared(seat, message->number);
+        transaction_on_prepared(seat, message->number);
         break;
     case MESSAGE_REFUSED:
         on_refused(seat, message);
         break;
     case MESSAGE_COMMITTED:
-        reload_on_committed(seat, message->number);
+        transaction_on_committed(seat, message->number);
         break;
     case MESSAGE_DRAINED:
         break; /* its end follows */
@@ -195,9 +261,19 @@ static void on_message(struct seat *seat, const struct message *message)
     case MESSAGE_REOPEN_LOG:
     case MESSAGE_QUIT:
     case MESSAGE_TYPES:
-        log_error("worker %" PRIu32 " sent %s", seat->index, message_name(message->type));
+        on_wild(seat, "sent what only the master says");
         break;
     }
+}
+
+static bool says_too_much(struct seat *seat)
+{
+    uint64_t now_ms = clock_mono_ms();
+    if (now_ms - seat->heard_ms > 1000) {
+        seat->heard_ms = now_ms;
+        seat->heard = 0;
+    }
+    return ++seat->heard > HEARD_MAX;
 }
 
 /* One message; false: no more will come for now. */
@@ -210,12 +286,20 @@ static bool hear(struct seat *seat)
     if (err == WEIR_OK) {
         if (message.fd >= 0)
             (void)close(message.fd);
-        on_message(seat, &message);
-        return true;
+        if (says_too_much(seat))
+            on_wild(seat, "sends without end");
+        else
+            on_message(seat, &message);
+        return !seat->wild;
     }
     if (err == WEIR_ERR_AGAIN)
         return false;
-    /* It is about to end, or has gone wild. */
+    if (err != WEIR_ERR_CLOSED) {
+        on_wild(seat, "sent what is no message");
+        return false;
+    }
+    /* It is about to end, or a plugin closed what is not its own. */
+    seat->closed = true;
     watch_stop(&seat->watch);
     deadline_set(seat->master->loop, &seat->patience, CLOSED_PATIENCE_MS);
     return false;
@@ -235,10 +319,9 @@ _Noreturn static void run_child(struct master *master, uint32_t index, int chann
     master_forget(master);
     sockets_keep(&instance->sockets, index);
     revision_destroy(master->committed);
-    revision_destroy(master->reload.candidate);
+    transaction_free(master);
+    ledger_free(&master->ledger);
     manifest_free(&master->manifest);
-    manifest_free(&master->reload.manifest);
-    buf_free(&master->reload.text);
     int code = worker_process_run(instance, index, channel);
     instance_forget(instance);
     exit(code);
@@ -251,6 +334,8 @@ static bool fork_worker(struct seat *seat)
     if (channel_pair(ends) != WEIR_OK)
         return false;
     (void)fflush(NULL);
+    /* Of who sat here before. */
+    seat->master->instance->crashes[seat->index].pid = 0;
     /* A signal between fork() and the worker's own handlers would run the master's. */
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, &before);
@@ -282,10 +367,12 @@ static void fill(struct seat *seat)
         return;
     }
     seat->state = SEAT_STARTING;
+    seat->hung = seat->wild = seat->closed = seat->ended = false;
+    seat->heard = 0;
     seat->asked = seat->agreed = false;
     watch_start(master->loop, &seat->watch, seat->channel, WATCH_READ, on_channel);
     deadline_set(master->loop, &seat->patience, master->committed->step_ms);
-    serve_committed(seat);
+    crew_serve_committed(seat);
 }
 
 void crew_fork_due(struct master *master)
@@ -304,37 +391,23 @@ void crew_start_all(struct master *master)
 
 /* ---- death */
 
-/* "SIGSEGV in tenant-quota 1.0.1 (build 9f3c01ab22d0), access, route r7" */
-static void describe_death(const struct seat *seat, int status, struct buf *out)
+static void explain(const struct seat *seat, int status, struct death *out_death)
 {
-    const struct worker_slot *slot = shared_worker(seat->master->instance->shared, seat->index);
-    if (!WIFSIGNALED(status)) {
-        buf_printf(out, "exit code %d", WEXITSTATUS(status));
-        return;
-    }
-    const char *name = sigabbrev_np(WTERMSIG(status));
-    if (name == NULL)
-        buf_printf(out, "signal %d", WTERMSIG(status));
-    else
-        buf_printf(out, "SIG%s", name);
-    if (slot->policy_plus_one == 0)
-        return;
-    const char *build =
-        manifest_build(&seat->master->manifest, slot->generation, slot->policy_plus_one - 1);
-    if (build != NULL)
-        buf_printf(out, " in %s", build);
-    else
-        buf_printf(out, " in plugin %.64s", slot->plugin[0] != '\0' ? slot->plugin : "?");
-    if (slot->phase < PHASE_COUNT)
-        buf_printf(out, ", %s", phase_name((enum phase)slot->phase));
-    if (slot->route[0] != '\0')
-        buf_printf(out, ", route %.64s", slot->route);
+    const struct crash_record *record = &seat->master->instance->crashes[seat->index];
+    *out_death = (struct death){.worker = seat->index,
+                                .status = status,
+                                .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+                                .hung = seat->hung};
+    if (!crash_tell(record, seat->pid, out_death))
+        blame_by_slot(seat, out_death);
 }
 
 static void empty(struct seat *seat)
 {
     struct worker_slot *slot = shared_worker(seat->master->instance->shared, seat->index);
-    while (hear(seat)) /* what it said last may be why it ended */
+    seat->ended = true;
+    /* What it said last may be why it ended; a process it left behind may go on for ever. */
+    for (int i = 0; i < LAST_WORDS_MAX && hear(seat); i++)
         continue;
     close_channel(seat);
     deadline_clear(&seat->patience);
@@ -366,11 +439,15 @@ bool crew_reaped(struct master *master, pid_t pid, int status)
     if (master->seats == NULL || i == master->instance->workers)
         return false;
     struct seat *seat = &master->seats[i];
-    AUTO_BUF how = BUF_INIT;
-    describe_death(seat, status, &how);
+    struct death death;
+    AUTO_BUF how = BUF_INIT, backtrace = BUF_INIT;
+    explain(seat, status, &death);
+    death_describe(&death, &how);
     buf_byte(&how, '\0');
     const char *text = how.failed ? "?" : how.data;
-    bool crashed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    /* exit() in a hook is no way to end a worker. */
+    bool crashed = death.blamed || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    crash_backtrace(&master->instance->crashes[i], pid, &backtrace);
     empty(seat);
     if (master->starting && !master->start_failed && master->stop == STOP_NONE)
         master->start_failed =
@@ -380,7 +457,13 @@ bool crew_reaped(struct master *master, pid_t pid, int status)
         replace(seat, text, crashed);
     else if (crashed && !master->starting)
         log_warn("worker %" PRIu32 " ended: %s", seat->index, text);
-    reload_on_death(seat, text);
+    char who[32];
+    (void)snprintf(who, sizeof(who), "worker %" PRIu32 ":", seat->index);
+    log_lines(LOG_ERROR, who, buf_view(&backtrace));
+    if (master->stop == STOP_NONE && !master->starting)
+        quarantine_note_death(master, &death);
+    transaction_on_death(seat, text);
+    transaction_next(master);
     stop_on_death(master);
     return true;
 }

@@ -4,6 +4,7 @@
 #define WEIR_PROCESS_INSTANCE_H
 
 #include "plugin_host/shared.h"
+#include "process/crash.h"
 #include "process/prefix.h"
 #include "process/process.h"
 #include "process/revision.h"
@@ -20,6 +21,7 @@ struct instance {
     struct prefix prefix;
     uint32_t workers;
     struct shared *shared;
+    struct crash_record *crashes; /* one for each worker */
     struct sockets sockets;
     struct tls_server *tls; /* NULL: no listener wants it */
     int code;               /* of the exit, set by the step that failed */
@@ -27,7 +29,7 @@ struct instance {
 };
 
 /* The steps that both modes begin with. */
-enum { COMMON_STEPS = 7 };
+enum { COMMON_STEPS = 8 };
 extern const struct start_step common_steps[COMMON_STEPS];
 
 /* Why it does not start: to stderr, and to the log when that is a file. Returns false. */

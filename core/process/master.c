@@ -1,5 +1,5 @@
 /* The master: starts the gateway step by step, then waits for signals, questions and deaths. It
- * never loads a plugin and never reads traffic. Next: crew.c, reload.c, stop.c. */
+ * never loads a plugin and never reads traffic. Next: crew.c, transaction.c, stop.c. */
 #include "process/master.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "process/watchdog.h"
 
 static void turn(struct master *master)
 {
@@ -25,14 +26,14 @@ static void on_child(struct loop *loop, int signum, void *user)
     pid_t pid;
     (void)loop, (void)signum;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        if (!crew_reaped(master, pid, status) && !probe_reaped(master->reload.probe, pid, status))
+        if (!crew_reaped(master, pid, status) && !probe_reaped(master->transaction.probe, pid, status))
             log_debug("an unknown child ended, pid %d", (int)pid);
 }
 
 static void on_reload(struct loop *loop, int signum, void *user)
 {
     (void)loop, (void)signum;
-    reload_ask(user, NULL);
+    transaction_ask_reload(user, NULL);
 }
 
 static void on_gentle_stop(struct loop *loop, int signum, void *user)
@@ -79,8 +80,11 @@ static bool start_loop(void *user)
 static void end_loop(void *user)
 {
     struct master *master = user;
-    deadline_clear(&master->reload.patience);
+    deadline_clear(&master->transaction.patience);
+    watch_end(master);
+    plugin_watch_end(master);
     deadline_clear(&master->stop_patience);
+    watchdog_stop(master);
     loop_destroy(master->loop);
     master->loop = NULL;
 }
@@ -115,13 +119,16 @@ static void on_question(struct control_client *client, struct span question, voi
     if (span_equal(question, SPAN("status"))) {
         tell_status(master, client);
     } else if (span_equal(question, SPAN("reload"))) {
-        reload_ask(master, client);
+        transaction_ask_reload(master, client);
+    } else if (span_equal(question, SPAN("plugins"))) {
+        plugin_report(master, client);
     } else if (span_equal(question, SPAN("stop"))) {
         control_wait(client, EVENT_STOP);
         if (master->stop == STOP_NONE) /* a second one only waits with the first */
             stop_gently(master);
-    } else {
-        control_answer(client, EXIT_FAILED, SPAN("expected reload, stop or status\n"));
+    } else if (!orders_ask(master, client, question)) {
+        control_answer(client, EXIT_FAILED,
+                       SPAN("expected reload, stop, status, plugins, swap or rollback\n"));
     }
 }
 
@@ -161,20 +168,21 @@ static void unmake_crew(void *user)
 static bool try_configuration(void *user)
 {
     struct master *master = user;
-    if (reload_try_first(master))
+    if (transaction_try_first(master))
         return true;
-    reload_cancel(master);
+    transaction_cancel(master);
     return false;
 }
 
 static void drop_configuration(void *user)
 {
     struct master *master = user;
-    reload_cancel(master);
-    buf_free(&master->reload.text);
+    transaction_cancel(master);
+    buf_free(&master->transaction.text);
     revision_destroy(master->committed);
     master->committed = NULL;
     manifest_free(&master->manifest);
+    ledger_free(&master->ledger);
 }
 
 static void end_workers(void *user)
@@ -207,7 +215,9 @@ static bool announce(void *user)
     master->starting = false;
     shared_facts(master->instance->shared)->ready = 1;
     instance_announce(master->instance);
-    reload_allow(master);
+    watchdog_start(master);
+    plugin_watch_begin(master);
+    transaction_next(master);
     return true;
 }
 
@@ -226,8 +236,11 @@ static const struct start_step steps[] = {
 int master_run(struct instance *instance)
 {
     struct master master = {.instance = instance, .starting = true};
-    reload_make(&master);
+    orders_init(&master.orders);
+    transaction_init(&master);
+    watch_init(&master);
     stop_make(&master);
+    watchdog_make(&master);
     size_t done = steps_run(steps, COUNT_OF(steps), &master);
     while (done == COUNT_OF(steps) && !master.done)
         turn(&master);

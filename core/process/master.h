@@ -1,5 +1,5 @@
 /* The master's state, shared by the files that each hold one of its jobs: crew.c (workers),
- * reload.c (the transaction), stop.c (the end), master.c (start, signals, control socket).
+ * transaction.h (what changes), stop.c (the end), master.c (start, signals, control socket).
  * Internal. */
 #ifndef WEIR_PROCESS_MASTER_H
 #define WEIR_PROCESS_MASTER_H
@@ -11,8 +11,12 @@
 #include "process/backoff.h"
 #include "process/channel.h"
 #include "process/control.h"
+#include "process/crash.h"
 #include "process/instance.h"
+#include "process/plugin_watch.h"
 #include "process/probe.h"
+#include "process/transaction.h"
+#include "process/watch.h"
 
 struct master;
 
@@ -31,24 +35,19 @@ struct seat {
     struct watch watch;
     struct deadline patience; /* STARTING: to be ready; EMPTY: the pause before it is due */
     struct backoff backoff;
-    bool due;        /* fork it at the end of the turn */
-    bool asked;      /* PREPARE of the transaction was sent */
-    bool agreed;     /* … and PREPARED came; later: COMMITTED came */
-    uint64_t serves; /* number of the configuration it was sent last to commit */
-};
-
-enum reload_state { RELOAD_NONE, RELOAD_PROBING, RELOAD_PREPARING, RELOAD_COMMITTING };
-struct reload {
-    enum reload_state state;
-    struct revision *candidate; /* ours until it is committed */
-    struct probe *probe;
-    struct manifest manifest; /* of the candidate */
-    struct probe_facts facts;
-    struct deadline patience; /* PREPARING, COMMITTING */
-    struct buf text;          /* warnings, errors */
-    uint64_t event;           /* control clients wait for it */
-    bool again;               /* asked for while one ran */
-    uint64_t last_number;     /* of any configuration tried */
+    uint64_t beats;    /* of its slot when they last went up */
+    uint64_t still_ms; /* how long they have not since */
+    uint64_t heard_ms; /* when the count of what it said began */
+    uint32_t heard;    /* messages since */
+    bool hung;         /* it was told to end for that */
+    bool wild;         /* for what it sent */
+    bool closed;       /* its end of the channel is */
+    bool ended;        /* its pid is nobody's any more */
+    bool due;          /* fork it at the end of the turn */
+    bool asked;        /* PREPARE of the transaction was sent */
+    bool canary;       /* serves its candidate, or is told to */
+    bool agreed;       /* … and PREPARED came; later: COMMITTED came */
+    uint64_t serves;   /* number of the configuration it was sent last to commit */
 };
 
 enum stop_state {
@@ -68,10 +67,16 @@ struct master {
     struct revision *committed; /* ours: what replacements get */
     struct manifest manifest;   /* of it */
     uint32_t log_level;
-    struct reload reload;
+    struct orders orders;
+    struct transaction transaction;
+    struct ledger ledger;
+    struct swap_watch watch;
+    struct plugin_watch plugin_watch;
     enum stop_state stop;
     struct deadline stop_patience;
-    bool starting; /* a worker that fails now fails the start */
+    struct deadline watchdog;
+    uint64_t watched_ms; /* when it last looked */
+    bool starting;       /* a worker that fails now fails the start */
     bool start_failed;
     bool done; /* the last worker is gone */
 };
@@ -87,30 +92,26 @@ bool crew_reaped(struct master *master, pid_t pid, int status);
 /* False: its channel is broken; its end is near. */
 bool crew_tell(struct seat *seat, enum message_type type, uint64_t number);
 void crew_tell_all(struct master *master, enum message_type type, uint64_t number);
+/* What is committed, as for a new one. */
+void crew_serve_committed(struct seat *seat);
 /* PREPARE of a revision. */
 bool crew_prepare(struct seat *seat, const struct revision *revision);
+/* It is ended, in a way that leaves a backtrace; when that does not help, killed. */
+void crew_end_hung(struct seat *seat, uint64_t still_ms);
 void crew_signal_all(struct master *master, int signum);
 size_t crew_alive(const struct master *master);
 bool crew_all_ready(const struct master *master);
 /* In a child: close what is the master's. */
 void master_forget(void *user);
 
-/* ---- reload.c */
-void reload_make(struct master *master);
-/* Begin, or queue one behind the one that runs; `client` (NULL: nobody) is answered at its end. */
-void reload_ask(struct master *master, struct control_client *client);
-/* The gateway is ready: one that was asked for while it started begins. */
-void reload_allow(struct master *master);
-/* The first configuration: the same trial, without workers. */
-bool reload_try_first(struct master *master);
-void reload_on_ready(struct seat *seat);
-void reload_on_prepared(struct seat *seat, uint64_t number);
-void reload_on_refused(struct seat *seat, uint64_t number, struct span why);
-void reload_on_committed(struct seat *seat, uint64_t number);
-void reload_on_death(struct seat *seat, const char *how);
-/* Nothing more happens; whoever waits is told. */
-void reload_cancel(struct master *master);
+/* ---- quarantine.c */
+/* A worker ended: when a build is to blame too often, or is watched, its end is queued. */
+void quarantine_note_death(struct master *master, const struct death *death);
 
+/* ---- plugin_report.c */
+void plugin_report(struct master *master, struct control_client *client);
+
+/* ---- transaction.c */
 /* Every line of `text` (at most 40), each after `who`. */
 void log_lines(enum log_level level, const char *who, struct span text);
 

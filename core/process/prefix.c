@@ -192,7 +192,10 @@ static bool seal_one(const struct prefix *prefix, int folder, const char *file)
         return true; /* none of ours */
     (void)snprintf(target, sizeof(target), "%s/%s", prefix->images, file);
     (void)snprintf(link, sizeof(link), "%.*s.so", (int)size, file);
-    return renameat(folder, file, AT_FDCWD, target) == 0 && symlinkat(target, folder, link) == 0;
+    if (renameat(folder, file, AT_FDCWD, target) != 0 || symlinkat(target, folder, link) != 0)
+        return false;
+    /* Two names of one file are not renamed: the image was there before. */
+    return unlinkat(folder, file, 0) == 0 || errno == ENOENT;
 }
 
 bool prefix_build_seal(const struct prefix *prefix, uint64_t number)

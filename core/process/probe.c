@@ -16,7 +16,7 @@
 #include "net/deadline.h"
 #include "net/loop.h"
 
-enum { REPORT_MAX = 32 << 20 };
+enum { REPORT_MAX = 32 << 20, LAST_WORDS_MS = 2000 };
 
 struct probe {
     struct instance *instance;
@@ -28,6 +28,7 @@ struct probe {
     struct deadline patience;
     uint32_t step_ms; /* how long it may take */
     struct shared *shared;
+    struct crash_record *crash; /* its last words */
     struct buf report;
     bool reaped, late;
     int status;
@@ -42,26 +43,31 @@ static void probe_free(struct probe *probe)
     if (probe->pipe >= 0)
         (void)close(probe->pipe);
     shared_destroy(probe->shared);
+    crash_records_destroy(probe->crash, 1);
     buf_free(&probe->report);
     free(probe);
 }
 
 static void describe_end(const struct probe *probe, struct buf *out)
 {
-    const struct worker_slot *slot = shared_worker(probe->shared, 0);
+    struct death death = {.status = probe->status};
     char plugin[128];
+    bool crashed = WIFSIGNALED(probe->status);
+    death.signal = crashed ? WTERMSIG(probe->status) : 0;
+    crashed = crash_tell(probe->crash, probe->pid, &death) || crashed;
     buf_text(out, "the trial of the new configuration ");
     if (probe->late)
         buf_printf(out, "did not end within %" PRIu32 " s", probe->step_ms / 1000);
-    else if (WIFSIGNALED(probe->status))
-        buf_printf(out, "crashed: SIG%s", sigabbrev_np(WTERMSIG(probe->status)));
+    else if (crashed)
+        buf_printf(out, "crashed: SIG%s", sigabbrev_np(death.signal));
     else
         buf_printf(out, "ended early with exit code %d", WEXITSTATUS(probe->status));
-    if (slot->policy_plus_one != 0 && slot->plugin[0] != '\0')
-        buf_printf(out, ", in plugin %.64s", slot->plugin);
+    if (death.plugin[0] != '\0')
+        death_blame(&death, out);
     else if (prefix_build_latest(&probe->instance->prefix, probe->number, plugin, sizeof(plugin)))
         buf_printf(out, "; the last plugin it loaded is %s", plugin);
     buf_text(out, "\n");
+    crash_backtrace(probe->crash, probe->pid, out);
 }
 
 static void finish(struct probe *probe)
@@ -103,11 +109,14 @@ static void on_pipe(struct watch *watch, int events)
 static void on_patience(struct deadline *deadline)
 {
     struct probe *probe = LIST_ENTRY(deadline, struct probe, patience);
-    probe->late = true;
-    if (!probe->reaped) {
-        (void)kill(probe->pid, SIGKILL);
-        return; /* its end comes as SIGCHLD */
+    if (!probe->reaped) { /* its end comes as SIGCHLD; first it may say where it hangs */
+        (void)kill(probe->pid, probe->late ? SIGKILL : SIGABRT);
+        if (!probe->late)
+            deadline_set(probe->loop, &probe->patience, LAST_WORDS_MS);
+        probe->late = true;
+        return;
     }
+    probe->late = true;
     /* It is gone, but something it started holds the pipe. */
     finish(probe);
 }
@@ -137,7 +146,8 @@ static bool write_all(int fd, struct span bytes)
 }
 
 _Noreturn static void run_child(struct instance *instance, const struct revision *revision,
-                                struct shared *shared, int pipe)
+                                const struct plugin_sources *plugins, struct shared *shared,
+                                int pipe)
 {
     static const int plain[] = {SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGCHLD};
     AUTO_BUF report = BUF_INIT;
@@ -150,7 +160,7 @@ _Noreturn static void run_child(struct instance *instance, const struct revision
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     random_reseed();
     log_set_role("probe");
-    int code = probe_compile(instance, revision, shared, &report);
+    int code = probe_compile(instance, revision, plugins, shared, &report);
     if (report.failed || !write_all(pipe, buf_view(&report)))
         code = EXIT_FAILED;
     /* Not exit(): what plugins registered there is of no use any more. */
@@ -158,7 +168,7 @@ _Noreturn static void run_child(struct instance *instance, const struct revision
 }
 
 static bool fork_child(struct probe *probe, const struct revision *revision,
-                       void (*forget)(void *user))
+                       const struct plugin_sources *plugins, void (*forget)(void *user))
 {
     int ends[2];
     sigset_t all, before;
@@ -172,9 +182,10 @@ static bool fork_child(struct probe *probe, const struct revision *revision,
     if (probe->pid == 0) {
         struct shared *shared = probe->shared;
         (void)close(ends[0]);
+        crash_catch(probe->crash, -1);
         forget(probe->user);
         sockets_keep(&instance->sockets, SOCKET_OF_ALL);
-        run_child(instance, revision, shared, ends[1]);
+        run_child(instance, revision, plugins, shared, ends[1]);
     }
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     (void)close(ends[1]);
@@ -187,7 +198,8 @@ static bool fork_child(struct probe *probe, const struct revision *revision,
 }
 
 struct probe *probe_start(struct instance *instance, struct loop *loop,
-                          const struct revision *revision, void (*forget)(void *user),
+                          const struct revision *revision, const struct plugin_sources *plugins,
+                          void (*forget)(void *user),
                           void (*done)(struct probe_result *result, void *user), void *user,
                           char *why, size_t why_size)
 {
@@ -207,8 +219,9 @@ struct probe *probe_start(struct instance *instance, struct loop *loop,
     deadline_init(&probe->patience, on_patience);
     /* As large as the real one: what does not fit there shall not fit here either. */
     probe->shared = shared_create((size_t)instance->settings.shared_memory_size, 1);
-    if (probe->shared == NULL || !prefix_build_make(&instance->prefix, revision->number) ||
-        !fork_child(probe, revision, forget)) {
+    probe->crash = crash_records_create(1);
+    if (probe->shared == NULL || probe->crash == NULL ||
+        !fork_child(probe, revision, plugins, forget)) {
         (void)snprintf(why, why_size, "the trial of the configuration cannot start: %s",
                        strerrordesc_np(errno));
         probe_free(probe);

@@ -7,22 +7,34 @@
 
 #include <sys/types.h>
 
+#include "gateway/generation.h"
 #include "process/instance.h"
+#include "process/ledger.h"
 
 struct loop;
 struct probe;
 
-/* Which build a policy is, so that a dead worker can be explained: blame in shared memory is an
- * index of policies. */
+/* The builds of a configuration, and which one a policy is: blame in shared memory is an index of
+ * policies. */
+struct manifest_build {
+    char name[64], version[32];
+    struct build_hash hash;
+    char text[128]; /* "tenant-quota 1.0.1 (build 9f3c01ab22d0)" */
+    uint32_t policies;
+    bool pinned;      /* cannot be unloaded */
+    bool quarantined; /* its policies do not run */
+};
 struct manifest {
-    uint64_t number;    /* of the configuration */
-    char (*builds)[96]; /* "tenant-quota 1.0.1 (build 9f3c01ab22d0)" */
+    uint64_t number; /* of the configuration */
+    struct manifest_build *builds;
     uint16_t *policies; /* policy -> builds */
     uint32_t build_count, policy_count;
 };
 void manifest_free(struct manifest *manifest);
 /* NULL when it does not know. */
 const char *manifest_build(const struct manifest *manifest, uint64_t number, uint32_t policy);
+/* The build of a plugin, NULL: no policy uses it. */
+const struct manifest_build *manifest_find(const struct manifest *manifest, const char *plugin);
 
 struct probe_facts { /* of a good configuration */
     uint32_t services, routes, consumers, upstreams, policies;
@@ -37,11 +49,14 @@ struct probe_result {
     struct manifest manifest; /* taken by the receiver: zero it there, else it is freed */
 };
 
-/* `forget` runs in the child and gives up what is the master's (its loop, sockets, channels).
+/* `plugins` says where builds are found, beside plugin_path; borrowed until this returns.
+ * `forget` runs in the child and gives up what is the master's (its loop, sockets, channels).
  * `done` is called once, from the loop, and the probe is gone then. NULL with a sentence in `why`.
  */
 WEIR_MUST_USE struct probe *probe_start(struct instance *instance, struct loop *loop,
-                                        const struct revision *revision, void (*forget)(void *user),
+                                        const struct revision *revision,
+                                        const struct plugin_sources *plugins,
+                                        void (*forget)(void *user),
                                         void (*done)(struct probe_result *result, void *user),
                                         void *user, char *why, size_t why_size);
 /* A child ended: true when it was this one (`done` may have been called). NULL is fine. */
@@ -52,7 +67,8 @@ void probe_cancel(struct probe *probe);
 void probe_forget(struct probe *probe);
 
 /* What runs in the child, without the fork: the exit code, the report in `out`. */
-int probe_compile(struct instance *instance, const struct revision *revision, struct shared *shared,
+int probe_compile(struct instance *instance, const struct revision *revision,
+                  const struct plugin_sources *plugins, struct shared *shared,
                   struct buf *out_report);
 /* False: no whole report. */
 WEIR_MUST_USE bool probe_parse(struct span report, struct probe_result *out_result);

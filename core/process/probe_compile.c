@@ -33,21 +33,41 @@ const char *manifest_build(const struct manifest *manifest, uint64_t number, uin
     if (manifest->number != number || policy >= manifest->policy_count)
         return NULL;
     uint16_t build = manifest->policies[policy];
-    return build < manifest->build_count ? manifest->builds[build] : NULL;
+    return build < manifest->build_count ? manifest->builds[build].text : NULL;
+}
+
+const struct manifest_build *manifest_find(const struct manifest *manifest, const char *plugin)
+{
+    for (uint32_t i = 0; i < manifest->build_count; i++)
+        if (strcmp(manifest->builds[i].name, plugin) == 0)
+            return &manifest->builds[i];
+    return NULL;
+}
+
+static void fill_build(struct manifest_build *build, const struct running_policy *policy)
+{
+    const weir_plugin *plugin = image_plugin(policy->image);
+    memset(build, 0, sizeof(*build));
+    (void)snprintf(build->name, sizeof(build->name), "%s", plugin->name);
+    (void)snprintf(build->version, sizeof(build->version), "%s",
+                   plugin->version == NULL ? "?" : plugin->version);
+    memcpy(build->hash.text, image_hash(policy->image).data, IMAGE_HASH_TEXT);
+    (void)snprintf(build->text, sizeof(build->text), "%.63s %.31s (build %.12s)", build->name,
+                   build->version, build->hash.text);
+    build->pinned = image_is_pinned(policy->image);
+    build->quarantined = policy->quarantined;
 }
 
 static uint32_t find_build(struct manifest *manifest, const struct running_policy *policy)
 {
-    char text[96];
-    (void)snprintf(text, sizeof(text), "%.40s %.24s (build %.12s)", policy->plugin->name,
-                   policy->plugin->version == NULL ? "?" : policy->plugin->version,
-                   image_hash(policy->image).data);
     uint32_t at = 0;
-    while (at < manifest->build_count && strcmp(manifest->builds[at], text) != 0)
+    while (at < manifest->build_count && strncmp(manifest->builds[at].name, policy->plugin->name,
+                                                 sizeof(manifest->builds[at].name) - 1) != 0)
         at++;
-    if (at == manifest->build_count && at < BUILDS_MAX) {
-        memcpy(manifest->builds[at], text, sizeof(text));
-        manifest->build_count++;
+    if (at < BUILDS_MAX) {
+        if (at == manifest->build_count)
+            fill_build(&manifest->builds[manifest->build_count++], policy);
+        manifest->builds[at].policies++;
     }
     return at;
 }
@@ -83,7 +103,8 @@ static void fill_facts(struct probe_facts *facts, const struct generation *gener
 }
 
 static enum weir_err build(struct instance *instance, struct span text, uint64_t number,
-                           struct plugin_host *host, struct images *images, struct buf *out_text,
+                           const struct plugin_sources *plugins, struct plugin_host *host,
+                           struct images *images, struct buf *out_text,
                            struct generation **out_generation)
 {
     const struct run_options *options = instance->options;
@@ -96,6 +117,7 @@ static enum weir_err build(struct instance *instance, struct span text, uint64_t
                                        .flags = options->flags,
                                        .flag_count = options->flag_count,
                                        .plugin_path = options->plugin_path,
+                                       .plugins = *plugins,
                                        .host = host,
                                        .images = images,
                                        .number = number};
@@ -105,8 +127,8 @@ static enum weir_err build(struct instance *instance, struct span text, uint64_t
 }
 
 static enum weir_err compile(struct instance *instance, const struct revision *revision,
-                             struct shared *shared, struct probe_result *result,
-                             struct buf *out_text)
+                             const struct plugin_sources *plugins, struct shared *shared,
+                             struct probe_result *result, struct buf *out_text)
 {
     struct mapped_text mapped = {.text = SPAN_NONE};
     struct generation *generation = NULL;
@@ -114,10 +136,12 @@ static enum weir_err compile(struct instance *instance, const struct revision *r
     struct images *images =
         host == NULL ? NULL
                      : images_create(host, prefix_build(&instance->prefix, revision->number));
+    crash_set_host(host);
     enum weir_err err =
         images == NULL ? WEIR_ERR_NO_MEMORY : mapped_text_open(revision->fd, &mapped);
     if (err == WEIR_OK)
-        err = build(instance, mapped.text, revision->number, host, images, out_text, &generation);
+        err = build(instance, mapped.text, revision->number, plugins, host, images, out_text,
+                    &generation);
     if (err == WEIR_OK && !list_builds(&result->manifest, generation->policies))
         err = WEIR_ERR_NO_MEMORY;
     if (err == WEIR_OK && !prefix_build_seal(&instance->prefix, revision->number))
@@ -129,17 +153,19 @@ static enum weir_err compile(struct instance *instance, const struct revision *r
     }
     generation_unpin(generation);
     images_destroy(images);
+    crash_set_host(NULL);
     plugin_host_destroy(host);
     mapped_text_close(&mapped);
     return err;
 }
 
-int probe_compile(struct instance *instance, const struct revision *revision, struct shared *shared,
+int probe_compile(struct instance *instance, const struct revision *revision,
+                  const struct plugin_sources *plugins, struct shared *shared,
                   struct buf *out_report)
 {
     AUTO_BUF text = BUF_INIT;
     struct probe_result result = {0};
-    enum weir_err err = compile(instance, revision, shared, &result, &text);
+    enum weir_err err = compile(instance, revision, plugins, shared, &result, &text);
     result.code = err == WEIR_OK           ? EXIT_FINE
                   : err == WEIR_ERR_CONFIG ? EXIT_BAD_CONFIG
                                            : EXIT_FAILED;

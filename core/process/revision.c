@@ -46,6 +46,21 @@ enum weir_err revision_read(const char *file, uint64_t number, struct revision *
     return WEIR_OK;
 }
 
+enum weir_err revision_again(const struct revision *revision, uint64_t number,
+                             struct revision **out_revision)
+{
+    AUTO(revision_destroy) struct revision *again = calloc(1, sizeof(*again));
+    if (again == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    *again = *revision;
+    again->number = number;
+    again->fd = fcntl(revision->fd, F_DUPFD_CLOEXEC, 0);
+    if (again->fd < 0)
+        return WEIR_ERR_SYSTEM;
+    *out_revision = TAKE(again);
+    return WEIR_OK;
+}
+
 void revision_destroy(struct revision *revision)
 {
     if (revision == NULL)

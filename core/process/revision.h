@@ -17,6 +17,9 @@ struct revision {
 /* WEIR_ERR_SYSTEM with errno, LIMIT: larger than 64 MiB. */
 WEIR_MUST_USE enum weir_err revision_read(const char *file, uint64_t number,
                                           struct revision **out_revision);
+/* The same text under a new number. */
+WEIR_MUST_USE enum weir_err revision_again(const struct revision *revision, uint64_t number,
+                                           struct revision **out_revision);
 void revision_destroy(struct revision *revision); /* NULL is fine */
 AUTO_DEFINE(struct revision, revision_destroy)
 

@@ -6,6 +6,7 @@
 
 #include "net/deadline.h"
 #include "outbound/fetch.h"
+#include "outbound/files.h"
 #include "outbound/outbound.h"
 #include "outbound/stream.h"
 
@@ -171,6 +172,41 @@ void services_end_peers(struct services *services)
     outbound_destroy(TAKE(services->outbound));
 }
 
+/* ---- files: the thread that writes comes with the first of them */
+
+static void *open_file(void *user, weir_str path, const weir_file_options *options,
+                       void (*report)(void *arg, bool ended), void *arg)
+{
+    struct services *services = user;
+    if (services->files == NULL)
+        services->files = files_create(services->loop);
+    return services->files == NULL ? NULL : file_open(services->files, path, options, report, arg);
+}
+
+static weir_status append_to_file(void *user, void *file, weir_str line)
+{
+    (void)user;
+    return file_append(file, line);
+}
+
+static int64_t number_of_file(void *user, void *file, uint32_t what)
+{
+    (void)user;
+    return file_number(file, what);
+}
+
+static void close_file(void *user, void *file)
+{
+    (void)user;
+    file_close(file);
+}
+
+static void end_files(void *user)
+{
+    struct services *services = user;
+    files_destroy(TAKE(services->files));
+}
+
 static void turn_soon(void *user)
 {
     struct services *services = user;
@@ -198,7 +234,12 @@ void services_init(struct services *services, struct loop *loop)
                                             .stream_write = write_stream,
                                             .stream_close = close_stream,
                                             .fetch_start = start_fetch,
-                                            .fetch_cancel = cancel_fetch}};
+                                            .fetch_cancel = cancel_fetch,
+                                            .file_open = open_file,
+                                            .file_append = append_to_file,
+                                            .file_number = number_of_file,
+                                            .file_close = close_file,
+                                            .files_end = end_files}};
     list_init(&services->timers);
     list_init(&services->ios);
     loop_async_init(loop, &services->turn, on_turn);

@@ -1,10 +1,12 @@
-/* What a worker's loop lends to policies: timers, descriptors, wakes, connections to peers. */
+/* What a worker's loop lends to policies: timers, descriptors, wakes, connections to peers, files
+ * that lines are appended to. */
 #ifndef WEIR_PROCESS_SERVICES_H
 #define WEIR_PROCESS_SERVICES_H
 
 #include "net/loop.h"
 #include "plugin_host/host.h"
 
+struct files;
 struct outbound;
 struct resolver;
 
@@ -15,6 +17,7 @@ struct services {
     struct loop_async turn;
     struct list timers, ios;   /* those not given back */
     struct outbound *outbound; /* ours; NULL: policies reach no peer */
+    struct files *files;       /* ours; NULL: none was opened */
 };
 
 /* Embedded in the worker; `loop` is borrowed. */
@@ -26,7 +29,7 @@ WEIR_MUST_USE enum weir_err services_begin_peers(struct services *services,
 void services_end_peers(struct services *services);
 /* Whose turn it is from now on; NULL: nobody's. */
 void services_set_host(struct services *services, struct plugin_host *host);
-/* After the host is gone. */
+/* After the host is gone; it has ended the files. */
 void services_fini(struct services *services);
 
 #endif

@@ -1,7 +1,14 @@
 /* Settings that a reload cannot change. */
 #include "process/instance.h"
 
-enum compared { COMPARED_NUMBER, COMPARED_TEXT, COMPARED_LIST, COMPARED_LISTEN, COMPARED_PORTS };
+enum compared {
+    COMPARED_BOOLEAN,
+    COMPARED_NUMBER,
+    COMPARED_TEXT,
+    COMPARED_LIST,
+    COMPARED_LISTEN,
+    COMPARED_PORTS
+};
 
 static const struct row {
     const char *name;
@@ -17,11 +24,24 @@ static const struct row {
     {"error_log", COMPARED_TEXT, offsetof(struct settings, error_log)},
     {"ssl_cert", COMPARED_LIST, offsetof(struct settings, ssl_cert)},
     {"ssl_cert_key", COMPARED_LIST, offsetof(struct settings, ssl_cert_key)},
+    {"lua_ssl_trusted_certificate", COMPARED_LIST,
+     offsetof(struct settings, lua_ssl_trusted_certificate)},
     {"dns_resolver", COMPARED_LIST, offsetof(struct settings, dns_resolver)},
     {"shared_memory_size", COMPARED_NUMBER, offsetof(struct settings, shared_memory_size)},
     {"drain_delay", COMPARED_NUMBER, offsetof(struct settings, drain_delay_ms)},
     {"drain_timeout", COMPARED_NUMBER, offsetof(struct settings, drain_timeout_ms)},
+    {"plugin_watch", COMPARED_BOOLEAN, offsetof(struct settings, plugin_watch)},
+    {"swap_watch", COMPARED_NUMBER, offsetof(struct settings, swap_watch_ms)},
+    {"keep_previous", COMPARED_NUMBER, offsetof(struct settings, keep_previous_ms)},
+    {"quarantine_crashes", COMPARED_NUMBER, offsetof(struct settings, quarantine_crashes)},
+    {"quarantine_window", COMPARED_NUMBER, offsetof(struct settings, quarantine_window_ms)},
+    {"watchdog", COMPARED_NUMBER, offsetof(struct settings, watchdog_ms)},
 };
+
+static bool same_boolean(const void *a, const void *b)
+{
+    return *(const bool *)a == *(const bool *)b;
+}
 
 static bool same_number(const void *a, const void *b)
 {
@@ -68,8 +88,9 @@ void settings_compare(const struct settings *running, const struct settings *wan
                       const char *file, struct buf *out)
 {
     static bool (*const same[])(const void *a, const void *b) = {
-        [COMPARED_NUMBER] = same_number, [COMPARED_TEXT] = same_text,   [COMPARED_LIST] = same_list,
-        [COMPARED_LISTEN] = same_listen, [COMPARED_PORTS] = same_ports,
+        [COMPARED_BOOLEAN] = same_boolean, [COMPARED_NUMBER] = same_number,
+        [COMPARED_TEXT] = same_text,       [COMPARED_LIST] = same_list,
+        [COMPARED_LISTEN] = same_listen,   [COMPARED_PORTS] = same_ports,
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const struct row *row = &rows[i];

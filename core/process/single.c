@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -209,6 +210,7 @@ static bool make_worker(void *user)
 {
     struct single *single = user;
     char why[256];
+    crash_catch(single->instance->crashes, STDERR_FILENO);
     single->worker = worker_create(single->instance, single->loop, 0, why, sizeof(why));
     return single->worker != NULL || instance_refuse(single->instance, EXIT_FAILED, "%s", why);
 }

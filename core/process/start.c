@@ -161,6 +161,14 @@ static uint32_t count_workers(const struct instance *instance)
     return count < 1 ? 1 : count > SHARED_WORKERS_MAX ? SHARED_WORKERS_MAX : (uint32_t)count;
 }
 
+static void drop_shared(void *user)
+{
+    struct instance *instance = user;
+    shared_destroy(instance->shared);
+    instance->shared = NULL;
+    crash_records_destroy(TAKE(instance->crashes), instance->workers);
+}
+
 static bool make_shared(void *user)
 {
     struct instance *instance = user;
@@ -170,10 +178,13 @@ static bool make_shared(void *user)
                  (int)SHARED_WORKERS_MAX);
     instance->shared =
         shared_create((size_t)instance->settings.shared_memory_size, instance->workers);
-    if (instance->shared == NULL)
+    instance->crashes = crash_records_create(instance->workers);
+    if (instance->shared == NULL || instance->crashes == NULL) {
+        drop_shared(instance);
         return instance_refuse(instance, EXIT_FAILED,
                                "cannot make %" PRId64 " bytes of shared memory",
                                instance->settings.shared_memory_size);
+    }
     clock_update();
     struct gateway_facts *facts = shared_facts(instance->shared);
     facts->started_wall_ms = clock_wall_ms();
@@ -181,11 +192,31 @@ static bool make_shared(void *user)
     return true;
 }
 
-static void drop_shared(void *user)
+/* Before the workers: none of them loads what another has loaded. The system's alone wait until a
+ * policy or a target is verified. */
+static bool trust_authorities(void *user)
 {
     struct instance *instance = user;
-    shared_destroy(instance->shared);
-    instance->shared = NULL;
+    const struct span_list *list = &instance->settings.lua_ssl_trusted_certificate;
+    char path[PREFIX_PATH_MAX], why[512];
+    for (size_t i = 0; i < list->count; i++) {
+        bool is_system = span_equal(list->items[i], SPAN("system"));
+        if (is_system && list->count == 1)
+            continue;
+        (void)snprintf(path, sizeof(path), "%.*s", SPAN_ARG(list->items[i]));
+        if (!tls_trust_add(is_system ? NULL : path, why, sizeof(why))) {
+            tls_trust_reset();
+            return instance_refuse(instance, EXIT_BAD_CONFIG,
+                                   "gateway.lua_ssl_trusted_certificate: %s", why);
+        }
+    }
+    return true;
+}
+
+static void distrust_authorities(void *user)
+{
+    (void)user;
+    tls_trust_reset();
 }
 
 /* One for all processes: workers that each made a certificate would show different ones. */
@@ -231,6 +262,7 @@ const struct start_step common_steps[COMMON_STEPS] = {
     {"log",            start_log,      end_log},
     {"descriptors",    raise_descriptors, NULL},
     {"shared memory",  make_shared,    drop_shared},
+    {"authorities",    trust_authorities, distrust_authorities},
     {"listeners",      open_listeners, close_listeners},
 };
 /* clang-format on */
@@ -239,7 +271,9 @@ void instance_forget(struct instance *instance)
 {
     sockets_forget(&instance->sockets);
     tls_server_destroy(instance->tls);
+    tls_trust_reset();
     shared_destroy(instance->shared);
+    crash_records_destroy(instance->crashes, instance->workers);
     drop_settings(instance);
     drop_file(instance);
     end_log(instance);

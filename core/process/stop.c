@@ -19,7 +19,7 @@ static void drain(struct master *master)
 {
     master->stop = STOP_DRAINING;
     log_notice("draining: no new connections");
-    reload_cancel(master);
+    transaction_cancel(master);
     crew_tell_all(master, MESSAGE_DRAIN, 0);
     sockets_close_proxy(&master->instance->sockets);
     wait_ms(master, master->instance->settings.drain_timeout_ms);
@@ -85,7 +85,7 @@ void stop_quickly(struct master *master)
     leave_service(master);
     master->stop = STOP_QUITTING;
     log_notice("stopping at once");
-    reload_cancel(master);
+    transaction_cancel(master);
     crew_tell_all(master, MESSAGE_QUIT, 0);
     wait_ms(master, QUIT_MS);
     stop_on_death(master);

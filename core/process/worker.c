@@ -8,8 +8,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/gateway.h"
+#include "net/deadline.h"
 #include "net/resolve.h"
+#include "process/build_files.h"
 #include "process/services.h"
+#include "process/watchdog.h"
+#include "upstream/cells.h"
 #include "upstream/pool.h"
 
 struct worker {
@@ -17,14 +21,17 @@ struct worker {
     struct loop *loop;         /* borrowed */
     uint32_t index;
     struct worker_slot *slot;
+    struct deadline beat;
     struct services services;
     struct resolver *resolver;
     struct upstreams *upstreams;
     struct plugin_host *host;
     struct images *images;
     struct gateway *gateway;
-    void *side;                   /* of options->side, NULL: none */
-    struct generation *candidate; /* one pin, NULL: none */
+    void *side; /* of options->side, NULL: none */
+    struct background *background;
+    struct preparation *preparation; /* that runs, NULL: none */
+    struct generation *candidate;    /* one pin, NULL: none */
     bool listening, draining;
 };
 
@@ -35,10 +42,23 @@ static void take_slot(struct worker *worker)
     slot->policy_plus_one = 0;
     slot->active = slot->connections = slot->reading = slot->writing = slot->waiting = 0;
     slot->generation = 0;
+    slot->busy = 0;
     slot->pid = getpid();
     slot->started_wall_ms = clock_wall_ms();
     slot->state = WORKER_STARTING;
     worker->slot = slot;
+}
+
+/* For the watchdog: by a timer, so that a loop which has nothing to do is not taken for one that
+ * hangs. */
+static void on_beat(struct deadline *deadline)
+{
+    struct worker *worker = LIST_ENTRY(deadline, struct worker, beat);
+    const struct instance *instance = worker->instance;
+    uint32_t beat_ms = watchdog_beat_ms(&instance->settings);
+    worker->slot->beats++;
+    if (beat_ms > 0 && !instance->options->single_process)
+        deadline_set(worker->loop, &worker->beat, beat_ms);
 }
 
 static struct resolver *make_resolver(const struct worker *worker)
@@ -54,6 +74,18 @@ static struct resolver *make_resolver(const struct worker *worker)
                        : resolver_create(worker->loop, servers->count > 0 ? list.data : NULL);
 }
 
+/* Without room in the region each worker finds out about targets for itself. */
+static void share_health(struct worker *worker)
+{
+    struct health_table *table =
+        shared_block(worker->instance->shared, sizeof(struct health_table));
+    if (table == NULL)
+        log_warn("shared_memory_size leaves no room for the health of targets: each worker keeps "
+                 "its own");
+    else
+        upstreams_set_health(worker->upstreams, table);
+}
+
 static const char *create_parts(struct worker *worker)
 {
     const struct instance *instance = worker->instance;
@@ -64,10 +96,12 @@ static const char *create_parts(struct worker *worker)
         return "no memory for connections of policies";
     if ((worker->upstreams = upstreams_create(worker->loop, worker->resolver)) == NULL)
         return "no memory for pools";
+    share_health(worker);
     worker->host = plugin_host_create(&worker->services.table, instance->shared, worker->index);
     if (worker->host == NULL)
         return "no memory for the plugin host";
     services_set_host(&worker->services, worker->host);
+    crash_set_host(worker->host);
     if ((worker->images = images_create(worker->host, instance->prefix.images)) == NULL)
         return "no memory for images";
     worker->gateway = gateway_create(&(struct gateway_options){.loop = worker->loop,
@@ -76,6 +110,8 @@ static const char *create_parts(struct worker *worker)
                                                                .slot = worker->slot});
     if (worker->gateway == NULL)
         return "no memory for the gateway";
+    if ((worker->background = background_create(worker->loop)) == NULL)
+        return "no memory for work beside the loop";
     if (side != NULL && (worker->side = side->create(worker->loop, worker->gateway,
                                                      instance->shared, worker->index)) == NULL)
         return "no memory for status and admin";
@@ -94,6 +130,8 @@ struct worker *worker_create(struct instance *instance, struct loop *loop, uint3
     worker->loop = loop;
     worker->index = index;
     take_slot(worker);
+    deadline_init(&worker->beat, on_beat);
+    on_beat(&worker->beat);
     services_init(&worker->services, loop);
     const char *missing = create_parts(worker);
     if (missing == NULL)
@@ -112,14 +150,17 @@ void worker_destroy(struct worker *worker)
     gateway_destroy(worker->gateway);
     /* The last exchanges and connections are freed after the turn and still hold what follows. */
     loop_poll(worker->loop);
+    background_destroy(worker->background); /* ends the last configurations */
     services_set_host(&worker->services, NULL);
     images_destroy(worker->images);
+    crash_set_host(NULL);
     plugin_host_destroy(worker->host);
     services_end_peers(&worker->services);
     upstreams_destroy(worker->upstreams);
     loop_poll(worker->loop);
     resolver_destroy(worker->resolver);
     services_fini(&worker->services);
+    deadline_clear(&worker->beat);
     worker->slot->state = WORKER_DEAD;
     worker->slot->pid = 0;
     free(worker);
@@ -127,61 +168,155 @@ void worker_destroy(struct worker *worker)
 
 /* ---- the candidate */
 
-static enum weir_err build(struct worker *worker, struct span text, uint64_t number,
-                           const char *folder, struct problems *problems)
+/* What a build borrows. */
+struct preparation {
+    struct worker *worker; /* NULL: nobody waits for it any more */
+    struct arena *arena;   /* with all but the text, itself included */
+    struct problems *problems;
+    struct mapped_text mapped; /* ours, unless the caller keeps the text */
+    struct generation_source source;
+    struct generation_build *build;
+    worker_prepared *prepared;
+    void *user;
+};
+
+static void preparation_free(struct preparation *preparation)
 {
-    const struct run_options *options = worker->instance->options;
+    mapped_text_close(&preparation->mapped);
+    arena_destroy(preparation->arena);
+}
+
+static bool take_flags(struct preparation *preparation, const struct run_options *options,
+                       const char *folder)
+{
+    struct generation_source *source = &preparation->source;
+    struct arena *arena = preparation->arena;
     size_t count = options->flag_count;
-    struct settings_flag *flags = calloc(count + 1, sizeof(*flags));
+    struct settings_flag *flags = arena_array(arena, struct settings_flag, count + 1);
     if (flags == NULL)
-        return WEIR_ERR_NO_MEMORY;
+        return false;
     if (count > 0)
         memcpy(flags, options->flags, count * sizeof(*flags));
-    /* A flag wins over file and environment. */
-    if (folder != NULL)
-        flags[count++] = (struct settings_flag){SPAN("plugin_path"), span_text(folder)};
-    struct generation_source source = {.text = text,
-                                       .file = options->file,
-                                       .flags = flags,
-                                       .flag_count = count,
-                                       .plugin_path = options->plugin_path,
-                                       .host = worker->host,
-                                       .images = worker->images,
-                                       .upstreams = worker->upstreams,
-                                       .number = number};
-    enum weir_err err = generation_build(&source, problems, &worker->candidate);
-    free(flags);
+    if (folder != NULL) { /* a flag wins over file and environment */
+        struct span copy = arena_copy(arena, span_text(folder));
+        if (copy.data == NULL)
+            return false;
+        flags[count++] = (struct settings_flag){SPAN("plugin_path"), copy};
+    }
+    source->flags = flags;
+    source->flag_count = count;
+    return true;
+}
+
+static struct preparation *preparation_make(struct worker *worker, uint64_t number,
+                                            const char *folder)
+{
+    const struct run_options *options = worker->instance->options;
+    struct arena *arena = arena_create(NULL);
+    struct preparation *made = arena == NULL ? NULL : arena_new(arena, struct preparation);
+    if (made == NULL) {
+        arena_destroy(arena);
+        return NULL;
+    }
+    made->worker = worker;
+    made->arena = arena;
+    made->problems = problems_create(arena);
+    made->source = (struct generation_source){.file = options->file,
+                                              .plugin_path = options->plugin_path,
+                                              .host = worker->host,
+                                              .images = worker->images,
+                                              .upstreams = worker->upstreams,
+                                              .background = worker->background,
+                                              .number = number};
+    if (made->problems != NULL && take_flags(made, options, folder) &&
+        (folder == NULL || quarantine_read(folder, arena, &made->source.plugins) == WEIR_OK))
+        return made;
+    preparation_free(made);
+    return NULL;
+}
+
+static void describe(struct problems *problems, enum weir_err err, const char *why, struct buf *out)
+{
+    problems_print(problems, out, false);
+    if (err != WEIR_OK && err != WEIR_ERR_CONFIG)
+        buf_printf(out, "%s\n", why[0] != '\0' ? why : weir_err_text(err));
+}
+
+static enum weir_err prepare(struct worker *worker, struct span text, uint64_t number,
+                             const char *folder, struct buf *out_text)
+{
+    char why[512] = "";
+    worker_abort(worker);
+    struct preparation *preparation = preparation_make(worker, number, folder);
+    if (preparation == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    preparation->source.text = text;
+    enum weir_err err =
+        generation_build(&preparation->source, preparation->problems, &worker->candidate);
+    if (err == WEIR_OK)
+        err = generation_start(worker->candidate, why, sizeof(why));
+    if (err != WEIR_OK)
+        worker_abort(worker);
+    describe(preparation->problems, err, why, out_text);
+    preparation_free(preparation);
     return err;
 }
 
 enum weir_err worker_prepare(struct worker *worker, struct span text, uint64_t number,
                              const char *folder, struct buf *out_text)
 {
-    worker_abort(worker);
-    AUTO(arena_destroy) struct arena *arena = arena_create(NULL);
-    struct problems *problems = arena == NULL ? NULL : problems_create(arena);
-    if (problems == NULL)
-        return WEIR_ERR_NO_MEMORY;
-    enum weir_err err = build(worker, text, number, folder, problems);
-    problems_print(problems, out_text, false);
-    if (err != WEIR_OK) {
-        if (err != WEIR_ERR_CONFIG)
-            buf_printf(out_text, "%s\n", weir_err_text(err));
-        return err;
+    worker->slot->busy = 1;
+    enum weir_err err = prepare(worker, text, number, folder, out_text);
+    worker->slot->busy = 0;
+    return err;
+}
+
+static void on_built(void *user, enum weir_err err, const char *why, struct generation *generation)
+{
+    struct preparation *preparation = user;
+    struct worker *worker = preparation->worker;
+    if (worker == NULL) {
+        generation_unpin(generation);
+    } else {
+        AUTO_BUF text = BUF_INIT;
+        worker->preparation = NULL;
+        worker->candidate = generation;
+        describe(preparation->problems, err, why, &text);
+        preparation->prepared(preparation->user, preparation->source.number, err, buf_view(&text));
     }
-    char why[512] = "";
-    err = generation_start(worker->candidate, why, sizeof(why));
-    if (err == WEIR_OK)
-        return WEIR_OK;
-    buf_printf(out_text, "%s\n", why[0] != '\0' ? why : weir_err_text(err));
+    preparation_free(preparation);
+}
+
+enum weir_err worker_prepare_beside(struct worker *worker, int fd, uint64_t number,
+                                    const char *folder, worker_prepared *prepared, void *user)
+{
     worker_abort(worker);
+    struct preparation *made = preparation_make(worker, number, folder);
+    if (made == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    made->prepared = prepared;
+    made->user = user;
+    enum weir_err err = mapped_text_open(fd, &made->mapped);
+    made->source.text = made->mapped.text;
+    if (err == WEIR_OK) {
+        made->build = generation_build_begin(&made->source, made->problems, on_built, made);
+        err = made->build == NULL ? WEIR_ERR_NO_MEMORY : WEIR_OK;
+    }
+    if (err == WEIR_OK)
+        worker->preparation = made;
+    else
+        preparation_free(made);
     return err;
 }
 
 void worker_abort(struct worker *worker)
 {
-    generation_unpin(worker->candidate);
-    worker->candidate = NULL;
+    struct preparation *preparation = TAKE(worker->preparation);
+    if (preparation != NULL) {
+        preparation->worker = NULL;
+        generation_build_cancel(preparation->build);
+    }
+    generation_unpin(TAKE(worker->candidate));
 }
 
 static uint32_t bounded(int64_t value)

@@ -17,14 +17,23 @@ WEIR_MUST_USE struct worker *worker_create(struct instance *instance, struct loo
 void worker_destroy(struct worker *worker);
 
 /* Build and start configuration `number` from `text`, beside the current one (a candidate that was
- * there goes). `folder`: where its plugins are whatever the settings say, NULL: as they say. What
- * is wrong with it, warnings included, is appended to `out_text`. CONFIG, or why it was refused. */
+ * there goes), at once: nothing is served meanwhile. `folder`: where its plugins are whatever the
+ * settings say, NULL: as they say. What is wrong with it, warnings included, is appended to
+ * `out_text`. CONFIG, or why it was refused. */
 WEIR_MUST_USE enum weir_err worker_prepare(struct worker *worker, struct span text, uint64_t number,
                                            const char *folder, struct buf *out_text);
+/* The same while requests are served: `prepared` is called later from the loop, unless
+ * worker_abort() or the next preparation comes before. `fd` is a revision's (not kept). What it
+ * returns is about `prepared`: OK, it comes; else it does not. */
+typedef void worker_prepared(void *user, uint64_t number, enum weir_err err, struct span text);
+WEIR_MUST_USE enum weir_err worker_prepare_beside(struct worker *worker, int fd, uint64_t number,
+                                                  const char *folder, worker_prepared *prepared,
+                                                  void *user);
 /* The candidate `number` becomes current; the first one opens the listeners. NOT_FOUND: there is no
  * such candidate. */
 WEIR_MUST_USE enum weir_err worker_commit(struct worker *worker, uint64_t number, char *why,
                                           size_t why_size);
+/* Forget the candidate, finished or not; does not wait for what is under way. */
 void worker_abort(struct worker *worker);
 /* The current configuration, NULL before the first commit. */
 const struct generation *worker_generation(const struct worker *worker);

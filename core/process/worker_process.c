@@ -49,22 +49,42 @@ static void refuse(struct worker_process *process, uint64_t number, struct span 
         end(process, EXIT_FAILED);
 }
 
-static void on_prepare(struct worker_process *process, const struct message *message)
+static void on_prepared(void *user, uint64_t number, enum weir_err err, struct span text)
+{
+    struct worker_process *process = user;
+    if (err == WEIR_OK)
+        answer(process, MESSAGE_PREPARED, number, SPAN_NONE);
+    else
+        refuse(process, number, text.size > 0 ? text : span_text(weir_err_text(err)));
+}
+
+/* Nobody is served yet, and the sooner it can the better. */
+static void prepare_first(struct worker_process *process, uint64_t number, int fd,
+                          const char *folder)
 {
     AUTO_BUF text = BUF_INIT;
     struct mapped_text mapped;
-    enum weir_err err = message->fd < 0 ? WEIR_ERR_INVALID : mapped_text_open(message->fd, &mapped);
+    enum weir_err err = mapped_text_open(fd, &mapped);
     if (err == WEIR_OK) {
-        const char *folder = prefix_build(&process->instance->prefix, message->number);
-        err = worker_prepare(process->worker, mapped.text, message->number, folder, &text);
+        err = worker_prepare(process->worker, mapped.text, number, folder, &text);
         mapped_text_close(&mapped);
     }
+    on_prepared(process, number, err, buf_view(&text));
+}
+
+static void on_prepare(struct worker_process *process, const struct message *message)
+{
+    const char *folder = prefix_build(&process->instance->prefix, message->number);
+    enum weir_err err = message->fd < 0 ? WEIR_ERR_INVALID : WEIR_OK;
+    if (err == WEIR_OK && worker_generation(process->worker) == NULL) {
+        prepare_first(process, message->number, message->fd, folder);
+        return;
+    }
     if (err == WEIR_OK)
-        answer(process, MESSAGE_PREPARED, message->number, SPAN_NONE);
-    else if (text.size > 0)
-        refuse(process, message->number, buf_view(&text));
-    else
-        refuse(process, message->number, span_text(weir_err_text(err)));
+        err = worker_prepare_beside(process->worker, message->fd, message->number, folder,
+                                    on_prepared, process);
+    if (err != WEIR_OK)
+        on_prepared(process, message->number, err, SPAN_NONE);
 }
 
 static void on_commit(struct worker_process *process, const struct message *message)
@@ -216,6 +236,7 @@ int worker_process_run(struct instance *instance, uint32_t index, int channel)
     process->instance = instance;
     process->channel = channel;
     deadline_init(&process->patience, on_patience);
+    crash_catch(&instance->crashes[index], -1);
     int code = serve(process, index);
     worker_destroy(process->worker);
     loop_destroy(process->loop);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "upstream/internal.h"
+#include "upstream/checks.h"
 
 static bool has_tls(enum protocol protocol)
 {
@@ -31,13 +31,6 @@ struct ring *host_ring(struct upstreams *upstreams, struct span host, uint16_t p
     return ring_acquire(upstreams, &plan, create);
 }
 
-static void warn_of_algorithm(const struct upstream *upstream)
-{
-    if (upstream->algorithm != BALANCE_ROUND_ROBIN)
-        log_warn("upstream '%.*s': algorithm %.*s is not there yet, round-robin is used",
-                 SPAN_ARG(upstream->name), SPAN_ARG(upstream->algorithm_text));
-}
-
 static struct ring *upstream_ring(struct balancers *balancers, const struct upstream *upstream)
 {
     struct ring **ring = &balancers->rings[upstream->index];
@@ -52,10 +45,9 @@ static struct ring *upstream_ring(struct balancers *balancers, const struct upst
             (struct ring_host){target->host, (uint16_t)target->port, (uint32_t)target->weight};
     }
     const struct ring_plan plan = {upstream->id, without_port(upstream->host_header), members,
-                                   upstream->target_count};
+                                   upstream->target_count, upstream};
     *ring = ring_acquire(balancers->upstreams, &plan, true);
     free(members);
-    warn_of_algorithm(upstream);
     return *ring;
 }
 
@@ -114,6 +106,18 @@ static enum weir_err allocate(struct arena *arena, struct upstreams *upstreams,
     return WEIR_OK;
 }
 
+/* A policy may send requests to an upstream that no service names, and whoever looks at its health
+ * wants to see it. */
+static enum weir_err add_checked(struct balancers *balancers, const struct config *config)
+{
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        const struct upstream *upstream = config->upstreams[i];
+        if (checks_wanted(upstream) && upstream_ring(balancers, upstream) == NULL)
+            return WEIR_ERR_NO_MEMORY;
+    }
+    return WEIR_OK;
+}
+
 enum weir_err balancers_build(struct arena *arena, struct upstreams *upstreams,
                               const struct config *config, struct balancers **out_balancers,
                               char *why, size_t why_size)
@@ -122,10 +126,10 @@ enum weir_err balancers_build(struct arena *arena, struct upstreams *upstreams,
     if (why_size > 0)
         why[0] = '\0';
     TRY(allocate(arena, upstreams, config, &balancers));
-    for (size_t i = 0; i < config->service_count; i++) {
-        enum weir_err err = set_way(balancers, config, config->services[i], why, why_size);
-        if (err == WEIR_OK)
-            continue;
+    enum weir_err err = add_checked(balancers, config);
+    for (size_t i = 0; i < config->service_count && err == WEIR_OK; i++)
+        err = set_way(balancers, config, config->services[i], why, why_size);
+    if (err != WEIR_OK) {
         balancers_destroy(balancers);
         return err;
     }

@@ -1,9 +1,10 @@
 /* Attempts. The usual one, a ring with peers, is a walk through a few pointers: no hash, no name,
- * no allocation. */
+ * no allocation. What a target's health or an algorithm wants to know of an attempt is kept in a
+ * record, which usual ones do not have. */
 #include "upstream/pick.h"
 
 #include "base/clock.h"
-#include "upstream/internal.h"
+#include "upstream/checks.h"
 
 /* `host` of a policy has a ring of its own, which the exchange holds. */
 static struct ring *find_ring(struct pick *pick, struct way *way)
@@ -20,18 +21,40 @@ static struct ring *find_ring(struct pick *pick, struct way *way)
     return pick->ring;
 }
 
+static void hold(struct pick *pick, struct peer_record *record)
+{
+    record->refs++;
+    record->active++;
+    pick->record = record;
+    pick->begun_us = clock_mono_us();
+}
+
+static void let_go(struct pick *pick)
+{
+    struct peer_record *record = TAKE(pick->record);
+    record->active--;
+    record_release(record);
+}
+
 static enum weir_err fill(struct pick *pick, struct way *way, struct ring *ring)
 {
     struct tls_client *tls = way->tls == NULL ? NULL : way->tls->client;
     struct peer *peer = ring->peers;
-    if (ring->peer_count > 1)
+    if (UNLIKELY(ring->special)) {
+        peer = ring_choose_special(ring, pick);
+        if (peer == NULL)
+            return WEIR_ERR_NO_TARGET;
+    } else if (ring->peer_count > 1) {
         peer = ring_choose(ring, &pick->tried);
+    }
     struct target_pool *pool = peer->pool;
     if (UNLIKELY(!pool_is_for(pool, tls))) {
         pool = ring_pool(ring, peer, tls);
         if (pool == NULL)
             return WEIR_ERR_NO_MEMORY;
     }
+    if (UNLIKELY(peer->record != NULL))
+        hold(pick, peer->record);
     pool->refs++;
     pick->pool = pool;
     pick->address = peer->address;
@@ -72,6 +95,8 @@ static enum weir_err attempt(struct pick *pick)
 enum weir_err pick_next(struct pick *pick)
 {
     list_remove(&pick->waiting);
+    if (UNLIKELY(pick->record != NULL))
+        let_go(pick);
     pool_release(TAKE(pick->pool));
     return attempt(pick);
 }
@@ -87,6 +112,20 @@ void pick_resume(struct list *waiting)
 void pick_end(struct pick *pick)
 {
     list_remove(&pick->waiting);
+    if (UNLIKELY(pick->record != NULL))
+        let_go(pick);
     pool_release(TAKE(pick->pool));
     ring_release(TAKE(pick->ring));
+}
+
+void pick_report_now(struct pick *pick, enum pick_outcome outcome, unsigned status)
+{
+    enum { FAILURE_US = 1000000 };
+    const struct ring *ring = pick->balancers->ways[pick->service->index].ring;
+    uint64_t took_us = clock_mono_us() - pick->begun_us;
+    /* A refusal comes quickly: it must not look like a good answer. */
+    if (ring->algorithm == BALANCE_LATENCY)
+        record_observe(pick->record, outcome == PICK_ANSWERED ? took_us : took_us + FAILURE_US);
+    if (ring->checks != NULL)
+        checks_report(ring->checks, pick->record, false, outcome, status);
 }

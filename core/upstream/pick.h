@@ -1,6 +1,7 @@
-/* From a service to one target: an upstream's weighted targets in smooth round robin, else the
- * addresses of the service's own host name. Knows nothing of requests; the gateway asks once per
- * attempt and goes on with what it gets. Next: pool.h. [worker] */
+/* From a service to one target: an upstream's weighted targets by its algorithm, those that are
+ * healthy, else the addresses of the service's own host name. Knows nothing of requests; the
+ * gateway asks once per attempt, goes on with what it gets and says how it went. Next: pool.h,
+ * health.h. [worker] */
 #ifndef WEIR_UPSTREAM_PICK_H
 #define WEIR_UPSTREAM_PICK_H
 
@@ -12,6 +13,8 @@
 #include "upstream/pool.h"
 
 struct balancers;
+struct peer_record;
+struct pick;
 struct ring;
 
 /* The balancers of one configuration: which services go to an upstream, TLS settings of https
@@ -35,6 +38,9 @@ struct pick {
     struct span host; /* set: this name or address instead of the service's (a policy said so) */
     uint16_t port;    /* with `host` */
     void (*done)(struct pick *pick, enum weir_err err); /* after AGAIN; from the loop */
+    /* Called once at most, when the upstream hashes: what makes requests alike, as a number. NULL:
+     * all are. */
+    uint64_t (*hash)(struct pick *pick, const struct upstream *upstream);
     void *user;
 
     /* Out, when OK: lives until pick_end(). */
@@ -49,16 +55,32 @@ struct pick {
     struct ring *ring;   /* counted; of `host`, else NULL */
     struct list waiting; /* for the ring's names */
     uint32_t attempts;
-    uint64_t tried; /* which of the candidates were given already, modulo 64 */
+    uint64_t tried;             /* which of the candidates were given already, modulo 64 */
+    struct peer_record *record; /* counted; of the target, NULL: nobody wants to know how it went */
+    uint64_t begun_us;          /* with `record` */
+    uint64_t hashed;            /* once `has_hash` */
+    bool has_hash;
 };
 
+/* How the attempt went. Targets that are checked or measured hear of it. */
+enum pick_outcome { PICK_ANSWERED, PICK_UNREACHABLE, PICK_LATE };
+
 /* OK: filled in. AGAIN: a name is looked up, `done` follows (never before this returns). NO_TARGET:
- * the upstream has no usable one. NO_NAME: the name does not exist. TARGET_BUSY: another failure of
- * the resolver. NO_MEMORY. Call it again for the next attempt: it avoids what it gave before while
- * there is a choice. */
+ * the upstream has no usable one, or too few healthy ones. NO_NAME: the name does not exist.
+ * TARGET_BUSY: another failure of the resolver. NO_MEMORY. Call it again for the next attempt: it
+ * avoids what it gave before while there is a choice. */
 WEIR_MUST_USE enum weir_err pick_next(struct pick *pick);
 /* The exchange is over, or needs no target any more: `done` will not be called. Fine when it never
  * began. */
 void pick_end(struct pick *pick);
+
+void pick_report_now(struct pick *pick, enum pick_outcome outcome, unsigned status);
+/* Once for each attempt that came to something (a kept connection that had ended did not). ANSWERED
+ * with the status of the target's answer, 0: it was none of HTTP. */
+static inline void pick_report(struct pick *pick, enum pick_outcome outcome, unsigned status)
+{
+    if (UNLIKELY(pick->record != NULL))
+        pick_report_now(pick, outcome, status);
+}
 
 #endif

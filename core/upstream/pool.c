@@ -81,6 +81,7 @@ void upstreams_destroy(struct upstreams *upstreams)
     }
     map_destroy(upstreams->pools);
     map_destroy(upstreams->rings);
+    free(upstreams->own);
     free(upstreams);
 }
 
@@ -233,6 +234,16 @@ struct conn *pool_take(struct target_pool *pool, uint32_t *out_requests)
     *out_requests = newest->requests;
     struct conn *conn = unlink_idle(newest);
     conn_set_events(conn, NULL, NULL);
+    return conn;
+}
+
+struct conn *pool_take_open(struct target_pool *pool, uint32_t *out_requests)
+{
+    struct conn *conn;
+    char byte;
+    while ((conn = pool_take(pool, out_requests)) != NULL &&
+           conn_read(conn, &byte, sizeof byte) != CONN_AGAIN)
+        conn_close(conn);
     return conn;
 }
 

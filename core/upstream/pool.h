@@ -10,6 +10,7 @@
 #include "net/dial.h"
 #include "net/tls.h"
 
+struct health_table;
 struct loop;
 struct resolver;
 struct target_pool;
@@ -28,6 +29,9 @@ WEIR_MUST_USE struct upstreams *upstreams_create(struct loop *loop, struct resol
 void upstreams_destroy(struct upstreams *upstreams);
 AUTO_DEFINE(struct upstreams, upstreams_destroy)
 void upstreams_set_limits(struct upstreams *upstreams, struct pool_limits limits);
+/* Where the health of targets is kept, shared with other workers (cells.h); borrowed. Before the
+ * first balancers. Without it the worker keeps its own. */
+void upstreams_set_health(struct upstreams *upstreams, struct health_table *table);
 /* Idle connections now, for metrics. */
 size_t upstreams_idle(const struct upstreams *upstreams);
 
@@ -41,6 +45,9 @@ void pool_release(struct target_pool *pool); /* NULL is fine */
 
 /* An idle connection, without events set, and how many requests it has carried; NULL: dial. */
 struct conn *pool_take(struct target_pool *pool, uint32_t *out_requests);
+/* The same, but one that has neither ended nor spoken as far as a read tells: for what should not
+ * meet a stale one. */
+struct conn *pool_take_open(struct target_pool *pool, uint32_t *out_requests);
 /* net/dial.h with this pool's address and TLS. NULL as there, and when the TLS client is gone. */
 WEIR_MUST_USE struct dial *pool_dial(struct target_pool *pool, uint32_t timeout_ms,
                                      void (*done)(struct conn *conn, enum weir_err err, void *user),

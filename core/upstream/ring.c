@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
-#include "upstream/internal.h"
+#include "upstream/checks.h"
 
 static void put_u32(struct buf *key, size_t value)
 {
@@ -30,6 +30,12 @@ static void make_key(struct buf *key, const struct ring_plan *plan)
         put_u32(key, plan->members[i].weight);
         put_text(key, plan->members[i].host);
     }
+    if (plan->upstream == NULL)
+        return;
+    put_u32(key, plan->upstream->algorithm);
+    put_u32(key, (size_t)plan->upstream->slots);
+    if (checks_wanted(plan->upstream))
+        checks_key(key, plan->upstream);
 }
 
 /* The plan again, its texts now in the ring's own key, which outlives the configuration. */
@@ -37,7 +43,9 @@ static void read_plan(struct ring *ring, const struct ring_plan *plan)
 {
     const char *at = ring->key + sizeof(uint32_t);
     ring->server_name = span_of(at, plan->server_name.size);
-    at += plan->server_name.size + sizeof(uint32_t) + plan->id.size;
+    at += plan->server_name.size + sizeof(uint32_t);
+    ring->id = span_of(at, plan->id.size);
+    at += plan->id.size;
     for (size_t i = 0; i < plan->count; i++) {
         struct ring_member *member = &ring->members[i];
         at += 3 * sizeof(uint32_t);
@@ -64,12 +72,45 @@ static bool add_literals(struct ring *ring)
             member->recheck_ms = ring->refresh_ms = 0;
             continue;
         }
+        if (ring->special && (peer->record = record_create(ring, member, &peer->address)) == NULL)
+            return false;
         peer->weight = member->plan.weight;
         peer->member = (uint32_t)i;
         ring->total += peer->weight;
         ring->peer_count++;
     }
     return true;
+}
+
+static bool add_algorithm(struct ring *ring, const struct upstream *upstream)
+{
+    enum { SLOTS_MIN = 1000, SLOTS_MAX = 65536 };
+    if (upstream == NULL)
+        return true;
+    ring->algorithm = upstream->algorithm;
+    ring->special = ring->algorithm != BALANCE_ROUND_ROBIN || checks_wanted(upstream);
+    if (ring->algorithm == BALANCE_CONSISTENT_HASHING) {
+        ring->slot_count = upstream->slots < SLOTS_MIN   ? SLOTS_MIN
+                           : upstream->slots > SLOTS_MAX ? SLOTS_MAX
+                                                         : (uint32_t)upstream->slots;
+        ring->slots = calloc(ring->slot_count, sizeof *ring->slots);
+        if (ring->slots == NULL)
+            return false;
+    }
+    return !checks_wanted(upstream) || (ring->checks = checks_create(ring, upstream)) != NULL;
+}
+
+static void free_ring(struct ring *ring)
+{
+    checks_destroy(ring->checks);
+    for (size_t i = 0; i < ring->peer_count; i++) {
+        pool_release(ring->peers[i].pool);
+        record_release(ring->peers[i].record);
+    }
+    free(ring->slots);
+    free(ring->peers);
+    free(ring->members);
+    free(ring);
 }
 
 static struct ring *create_ring(struct upstreams *upstreams, const struct ring_plan *plan,
@@ -88,13 +129,15 @@ static struct ring *create_ring(struct upstreams *upstreams, const struct ring_p
     if (ring->members != NULL) {
         ring->member_count = plan->count;
         read_plan(ring, plan);
-        if (add_literals(ring) &&
-            map_add(upstreams->rings, span_of(ring->key, ring->key_size), ring) == WEIR_OK)
+        if (add_algorithm(ring, plan->upstream) && add_literals(ring) &&
+            map_add(upstreams->rings, span_of(ring->key, ring->key_size), ring) == WEIR_OK) {
+            ring_forget_choices(ring);
+            if (ring->checks != NULL)
+                checks_begin(ring->checks);
             return ring;
+        }
     }
-    free(ring->peers);
-    free(ring->members);
-    free(ring);
+    free_ring(ring);
     return NULL;
 }
 
@@ -118,12 +161,8 @@ void ring_release(struct ring *ring)
     CHECK_THAT(list_is_empty(&ring->waiting));
     for (size_t i = 0; i < ring->member_count; i++)
         lookup_cancel(ring->members[i].lookup);
-    for (size_t i = 0; i < ring->peer_count; i++)
-        pool_release(ring->peers[i].pool);
     (void)map_remove(ring->upstreams->rings, span_of(ring->key, ring->key_size));
-    free(ring->peers);
-    free(ring->members);
-    free(ring);
+    free_ring(ring);
 }
 
 void ring_scatter(struct ring *ring)
@@ -137,20 +176,41 @@ void ring_scatter(struct ring *ring)
     }
 }
 
-struct peer *ring_choose(struct ring *ring, uint64_t *tried)
+static bool was_tried(uint64_t tried, size_t index)
 {
-    uint64_t all = ring->peer_count >= 64 ? UINT64_MAX : (UINT64_C(1) << ring->peer_count) - 1;
+    return (tried >> (index & 63) & 1) != 0;
+}
+
+static struct peer *richest(struct ring *ring, uint64_t tried)
+{
     struct peer *best = NULL;
-    if ((*tried & all) == all)
-        *tried = 0;
     for (size_t i = 0; i < ring->peer_count; i++) {
         struct peer *peer = &ring->peers[i];
-        peer->current += peer->weight;
-        if ((*tried >> (i & 63) & 1) == 0 && (best == NULL || peer->current > best->current))
+        if (!peer->down && !was_tried(tried, i) && (best == NULL || peer->current > best->current))
             best = peer;
     }
+    return best;
+}
+
+struct peer *ring_choose(struct ring *ring, uint64_t *tried)
+{
+    struct peer *best = NULL;
+    int64_t gained = 0;
+    for (size_t i = 0; i < ring->peer_count; i++) {
+        struct peer *peer = &ring->peers[i];
+        if (UNLIKELY(peer->down))
+            continue;
+        gained += peer->weight;
+        peer->current += peer->weight;
+        if (!was_tried(*tried, i) && (best == NULL || peer->current > best->current))
+            best = peer;
+    }
+    if (best == NULL) { /* all were tried */
+        *tried = 0;
+        best = richest(ring, 0);
+    }
     CHECK_THAT(best != NULL);
-    best->current -= ring->total;
+    best->current -= gained;
     *tried |= UINT64_C(1) << ((size_t)(best - ring->peers) & 63);
     return best;
 }

@@ -45,6 +45,31 @@ static bool is_same_set(struct ring *ring, size_t from, size_t to, const struct 
     return true;
 }
 
+/* The new list from the old one and what the member has now. False without memory. */
+static bool fill(struct ring *ring, struct peer *peers, uint32_t member, size_t from, size_t to,
+                 const struct address *addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct peer *peer = &peers[i];
+        const struct peer *old = find_peer(ring->peers, from, to, &addresses[i]);
+        peer->address = addresses[i];
+        peer->member = member;
+        peer->weight = ring->members[member].plan.weight;
+        if (old == NULL && ring->special &&
+            (peer->record = record_create(ring, &ring->members[member], &addresses[i])) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static void release(struct peer *peers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        pool_release(peers[i].pool);
+        record_release(peers[i].record);
+    }
+}
+
 static void sum_weights(struct ring *ring)
 {
     ring->total = 0;
@@ -63,25 +88,27 @@ bool ring_set_addresses(struct ring *ring, uint32_t member, const struct address
     struct peer *peers = calloc(from + count + after + 1, sizeof *peers);
     if (peers == NULL)
         return false;
+    if (!fill(ring, peers + from, member, from, to, addresses, count)) {
+        release(peers + from, count);
+        free(peers);
+        return false;
+    }
     memcpy(peers, ring->peers, from * sizeof *peers);
     memcpy(peers + from + count, ring->peers + to, after * sizeof *peers);
-    for (size_t i = 0; i < count; i++) {
-        struct peer *peer = &peers[from + i];
-        struct peer *old = find_peer(ring->peers, from, to, &addresses[i]);
-        peer->address = addresses[i];
-        peer->member = member;
-        peer->weight = ring->members[member].plan.weight;
+    for (size_t i = from; i < from + count; i++) {
+        struct peer *old = find_peer(ring->peers, from, to, &peers[i].address);
         if (old == NULL)
             continue;
-        peer->current = old->current;
-        peer->pool = TAKE(old->pool);
+        peers[i].current = old->current;
+        peers[i].pool = TAKE(old->pool);
+        peers[i].record = TAKE(old->record);
     }
-    for (size_t i = from; i < to; i++)
-        pool_release(ring->peers[i].pool);
+    release(ring->peers + from, to - from);
     free(ring->peers);
     ring->peers = peers;
     ring->peer_count = from + count + after;
     sum_weights(ring);
+    ring_forget_choices(ring);
     return true;
 }
 

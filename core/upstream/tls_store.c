@@ -102,17 +102,11 @@ static enum weir_err create_entry(struct upstreams *upstreams, const char key[TL
     return WEIR_OK;
 }
 
-enum weir_err tls_acquire(struct upstreams *upstreams, const struct service *service,
-                          struct tls_entry **out_entry, char *why, size_t why_size)
+static enum weir_err find_or_create(struct upstreams *upstreams, bool verify, struct span pem,
+                                    struct tls_entry **out_entry, char *why, size_t why_size)
 {
     char key[TLS_KEY];
-    AUTO_BUF pem = BUF_INIT;
-    bool verify = verifies(service);
-    if (verify)
-        gather(&pem, service);
-    if (pem.failed)
-        return WEIR_ERR_NO_MEMORY;
-    make_key(key, verify, buf_view(&pem));
+    make_key(key, verify, pem);
     LIST_FOREACH (node, &upstreams->tls) {
         struct tls_entry *entry = LIST_ENTRY(node, struct tls_entry, link);
         if (memcmp(entry->key, key, TLS_KEY) != 0)
@@ -121,7 +115,25 @@ enum weir_err tls_acquire(struct upstreams *upstreams, const struct service *ser
         *out_entry = entry;
         return WEIR_OK;
     }
-    return create_entry(upstreams, key, buf_view(&pem), out_entry, why, why_size);
+    return create_entry(upstreams, key, pem, out_entry, why, why_size);
+}
+
+enum weir_err tls_acquire(struct upstreams *upstreams, const struct service *service,
+                          struct tls_entry **out_entry, char *why, size_t why_size)
+{
+    AUTO_BUF pem = BUF_INIT;
+    bool verify = verifies(service);
+    if (verify)
+        gather(&pem, service);
+    if (pem.failed)
+        return WEIR_ERR_NO_MEMORY;
+    return find_or_create(upstreams, verify, buf_view(&pem), out_entry, why, why_size);
+}
+
+enum weir_err tls_acquire_for_probes(struct upstreams *upstreams, bool verify,
+                                     struct tls_entry **out_entry, char *why, size_t why_size)
+{
+    return find_or_create(upstreams, verify, SPAN(""), out_entry, why, why_size);
 }
 
 void tls_release(struct upstreams *upstreams, struct tls_entry *entry)

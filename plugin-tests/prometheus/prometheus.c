@@ -455,6 +455,129 @@ Test(prometheus, series_beyond_the_budget_share_one)
     kit_close(kit);
 }
 
+/* With a limit each policy brings a family up to that, whatever others do. */
+Test(prometheus, the_series_limit_is_a_field)
+{
+    struct kit *kit = NULL;
+    int next = 0;
+    static const struct {
+        int limit, clients;
+        const char *overflow; /* so far */
+    } rows[] = {{3, 5, "2"}, {10, 6, "2"}, {10, 3, "5"}, {2, 1, "6"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char line[128];
+        (void)snprintf(
+            yaml, sizeof(yaml),
+            "_format_version: '3.0'\n"
+            "services: [{name: s, url: http://t, routes: [{name: r, paths: [/]}]}]\n"
+            "plugins: [{name: prometheus, config: {names: seed, status_code_metrics: true,\n"
+            "  series_limit: %d}},\n"
+            "  {name: rate-limiting, config: {minute: 1, policy: local, limit_by: service}}]\n",
+            rows[i].limit);
+        if (kit == NULL)
+            kit = kit_open(yaml);
+        else
+            cr_assert(kit_reload(kit, yaml), "%s", kit_error());
+        cr_assert_not_null(kit, "%s", kit_error());
+        if (i == 0) /* the one request of this minute that is let through */
+            cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+        for (int client = 0; client < rows[i].clients; client++) {
+            char ip[32];
+            (void)snprintf(ip, sizeof(ip), "10.0.0.%d", next++);
+            kit_request *r = kit_request_new(kit, "GET", "/");
+            kit_request_client_ip(r, ip);
+            cr_expect_eq(kit_run(r), 429);
+        }
+        (void)snprintf(line, sizeof(line),
+                       "rate_limit_hits_total{client_id=\"overflow\",route=\"overflow\"} %s",
+                       rows[i].overflow);
+        expect_line(kit, line);
+    }
+    kit_close(kit);
+}
+
+static const char *bucket_config(const char *bounds, const char *more)
+{
+    (void)snprintf(yaml, sizeof(yaml),
+                   "_format_version: '3.0'\n"
+                   "services: [{name: s, url: http://t, routes: [{name: r, paths: [/]}]}]\n"
+                   "plugins: [{name: prometheus, config: {latency_metrics: true,\n"
+                   "  buckets: {request_latency_ms: %s}}}%s]\n",
+                   bounds, more);
+    return yaml;
+}
+
+#define BUCKET(le)                                                                                 \
+    "kong_request_latency_ms_bucket{service=\"s\",route=\"r\",workspace=\"default\",le=\"" le "\"" \
+    "}"
+#define COUNT "kong_request_latency_ms_count{service=\"s\",route=\"r\",workspace=\"default\"}"
+
+Test(prometheus, changed_buckets_take_effect_at_a_reload)
+{
+    struct kit *kit = kit_open(bucket_config("[10, 20]", ""));
+    cr_assert_not_null(kit, "%s", kit_error());
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    expect_line(kit, BUCKET("20") " 3");
+    cr_assert(kit_reload(kit, bucket_config("[30]", "")), "%s", kit_error());
+    expect_line(kit, COUNT " 3"); /* until something is counted in the new ones */
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    expect_line(kit, BUCKET("30") " 1");
+    expect_line(kit, COUNT " 1");
+    expect_none(kit, BUCKET("20"));
+    expect_line(kit, "kong_upstream_latency_ms_count{service=\"s\",route=\"r\","
+                     "workspace=\"default\"} 4"); /* its buckets are the same */
+    /* And back: that is a change, too. */
+    cr_assert(kit_reload(kit, bucket_config("[10, 20]", "")), "%s", kit_error());
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    expect_line(kit, BUCKET("20") " 1");
+    expect_line(kit, COUNT " 1");
+    /* The same again is none. */
+    cr_assert(kit_reload(kit, bucket_config("[10, 20]", "")), "%s", kit_error());
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    expect_line(kit, COUNT " 2");
+    kit_close(kit);
+}
+
+Test(prometheus, a_refused_reload_leaves_the_buckets)
+{
+    struct kit *kit = kit_open(bucket_config("[10]", ""));
+    cr_assert_not_null(kit, "%s", kit_error());
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    /* The second policy refuses when the first has opened its metrics already. */
+    cr_expect_not(kit_reload(kit, bucket_config("[30]", ", {name: prometheus, route: r, config: "
+                                                        "{buckets: {kong_latency_ms: [2, 1]}}}")));
+    cr_expect_eq(kit_run(kit_request_new(kit, "GET", "/")), 200);
+    expect_line(kit, BUCKET("10") " 2");
+    expect_none(kit, BUCKET("30"));
+    kit_close(kit);
+}
+
+Test(prometheus, two_policies_cannot_have_two_layouts)
+{
+    static const struct {
+        const char *reason, *second;
+        bool good;
+    } rows[] = {
+        {"the same", "{latency_metrics: true, buckets: {request_latency_ms: [10]}}", true},
+        {"others", "{latency_metrics: true, buckets: {request_latency_ms: [11]}}", false},
+        {"one more", "{latency_metrics: true, buckets: {request_latency_ms: [10, 11]}}", false},
+        {"the usual ones are others", "{latency_metrics: true}", false},
+        {"not counted, so not compared", "{buckets: {request_latency_ms: [11]}}", true},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char more[256];
+        (void)snprintf(more, sizeof(more), ", {name: prometheus, route: r, config: %s}",
+                       rows[i].second);
+        struct kit *kit = kit_open(bucket_config("[10]", more));
+        cr_expect_eq(kit != NULL, rows[i].good, "%s: %s", rows[i].reason, kit_error());
+        if (!rows[i].good)
+            cr_expect_not_null(strstr(kit_error(), "another policy has it with other buckets"),
+                               "%s", kit_error());
+        kit_close(kit);
+    }
+}
+
 Test(prometheus, two_policies_share_the_families)
 {
     struct kit *kit = kit_open(
@@ -488,6 +611,9 @@ Test(prometheus, wrong_configurations_are_refused_where_they_are_wrong)
         {"the same twice", "buckets: {request_latency_ms: [5, 5]}", "request_latency_ms"},
         {"no buckets at all", "buckets: {upstream_latency_ms: []}", "upstream_latency_ms"},
         {"text", "buckets: {upstream_latency_ms: [x]}", "upstream_latency_ms"},
+        {"no series at all", "series_limit: 0", "series_limit"},
+        {"more series than the field allows", "series_limit: 1000001", "series_limit"},
+        {"half a series", "series_limit: 1.5", "series_limit"},
         {"too many",
          "buckets: {http_request_duration_seconds: [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,"
          "19,20,21,22,23,24,25,26,27,28,29,30,31,32,33]}",

@@ -44,6 +44,9 @@ static const weir_field fields[] = {
     WEIR_ENUM(prometheus, names, .def = "kong", .choices = name_sets,
               .help = "kong: kong_http_requests_total and its like; seed: http_requests_total and "
                       "its like; both"),
+    WEIR_INTEGER(prometheus, series_limit, .def = "10000", .min = 1, .max = 1000000,
+                 .help = "series that this policy may bring a family up to; what comes then is "
+                         "counted in one called overflow"),
     WEIR_RECORD(prometheus, buckets, bucket_lists, bucket_fields,
                 .help = "upper bounds of the histograms' buckets, rising; +Inf comes by itself"),
 };
@@ -93,9 +96,11 @@ static bool open_family(prometheus *policy, const struct wanted *wanted, weir_er
         return false;
     if (!wanted->on)
         return true;
-    *wanted->to = weir_metric_open(error, policy, wanted->kind, wanted->name, wanted->help,
-                                   wanted->labels, has_buckets ? wanted->buckets->items : NULL,
-                                   has_buckets ? wanted->buckets->count : 0);
+    weir_metric *metric = weir_metric_open(
+        error, policy, wanted->kind, wanted->name, wanted->help, wanted->labels,
+        has_buckets ? wanted->buckets->items : NULL, has_buckets ? wanted->buckets->count : 0);
+    if (metric != NULL)
+        *wanted->to = weir_metric_limit(error, policy, metric, (uint32_t)policy->series_limit);
     return *wanted->to != NULL;
 }
 
@@ -142,6 +147,6 @@ static int configure(void *self, weir_error *error)
     return 0;
 }
 
-WEIR_PLUGIN("prometheus", "1.1.0", 0, .priority = 13, WEIR_SELF(prometheus),
+WEIR_PLUGIN("prometheus", "1.2.0", 0, .priority = 13, WEIR_SELF(prometheus),
             WEIR_CONTEXT(per_request), WEIR_FIELDS(fields), .configure = configure,
             .access = count_begin, .log = count_end);

@@ -14,6 +14,7 @@ typedef struct {
     bool per_consumer, status_code_metrics, latency_metrics, bandwidth_metrics;
     bool upstream_health_metrics, ai_metrics, wasm_metrics;
     weir_str names;
+    int64_t series_limit; /* of each family */
     bucket_lists buckets;
 
     /* Ours; NULL: switched off. */

@@ -20,7 +20,8 @@ members() { # struct
     echo '#include <stdio.h>'
     echo 'int main(void) {'
     for name in weir_str weir_list weir_pair weir_field weir_credential_kind weir_plugin weir_take \
-        weir_host weir_peer weir_stream_events weir_fetch_request weir_fetch_answer; do
+        weir_host weir_peer weir_stream_events weir_fetch_request weir_fetch_answer \
+        weir_file_options; do
         echo "printf(\"$name %zu\\n\", sizeof(struct $name));"
         for member in $(members "$name"); do
             echo "printf(\"$name.$member %zu %zu\\n\", offsetof(struct $name, $member)," \

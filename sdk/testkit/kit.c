@@ -166,6 +166,8 @@ static struct kit *worker_create(struct shared *shared, uint32_t index, const ch
     list_init(&kit->watches);
     list_init(&kit->fetches);
     list_init(&kit->scripts);
+    list_init(&kit->files);
+    list_init(&kit->faults);
     list_init(&kit->requests);
     copies_make(kit);
     struct host_services services = kit_services;
@@ -279,6 +281,7 @@ void kit_close(struct kit *kit)
     plugin_host_destroy(kit->host);
     kit_handles_end(kit);
     kit_scripts_free(kit);
+    kit_faults_free(kit);
     if (is_first)
         shared_destroy(kit->shared);
     else

@@ -1,7 +1,7 @@
 /* What the files of the test kit share: kit.c (configuration and workers), time.c (the virtual
- * clock and what the host asks of a loop), streams.c and fetches.c (peers of policies), request.c
- * (what a test says of a request and asks of the answer), exchange.c (its life). The rooms stay
- * behind this line: the public header knows none. */
+ * clock and what the host asks of a loop), streams.c and fetches.c (peers of policies), files.c,
+ * request.c (what a test says of a request and asks of the answer), exchange.c (its life). The
+ * rooms stay behind this line: the public header knows none. */
 #ifndef WEIR_TESTKIT_INTERNAL_H
 #define WEIR_TESTKIT_INTERNAL_H
 
@@ -68,6 +68,8 @@ struct kit {
     struct list fetches; /* under way */
     struct list scripts; /* of the first: what is known of URLs that are fetched */
     bool fetches_held;   /* of the first */
+    struct list files;   /* that have not ended */
+    struct list faults;  /* of the first: what is wrong with which path */
     uint32_t round;      /* of serving watches */
     struct list requests;
     atomic_bool turn_wanted;
@@ -158,6 +160,16 @@ void kit_fetch_cancel(void *user, void *fetch);
 bool kit_fetch_is_due(const struct kit *kit);
 void kit_fetch_deliver(struct kit *kit); /* one of those that are due */
 void kit_scripts_free(struct kit *kit);
+
+/* files.c: members of kit_services */
+void *kit_file_open(void *user, weir_str path, const weir_file_options *options,
+                    void (*report)(void *arg, bool ended), void *arg);
+weir_status kit_file_append(void *user, void *file, weir_str line);
+int64_t kit_file_number(void *user, void *file, uint32_t what);
+void kit_file_close(void *user, void *file);
+void kit_files_end(void *user);
+void kit_files_turn(struct kit *kit); /* try again what waits, then report */
+void kit_faults_free(struct kit *kit);
 
 /* kit.c */
 void kit_generation_unpin(struct kit *kit, struct kit_generation *generation);

@@ -103,6 +103,11 @@ const struct host_services kit_services = {
     .stream_close = kit_stream_close,
     .fetch_start = kit_fetch_start,
     .fetch_cancel = kit_fetch_cancel,
+    .file_open = kit_file_open,
+    .file_append = kit_file_append,
+    .file_number = kit_file_number,
+    .file_close = kit_file_close,
+    .files_end = kit_files_end,
 };
 
 void kit_handles_end(struct kit *kit)
@@ -145,6 +150,7 @@ void kit_settle(struct kit *kit)
         kit_fetch_deliver(kit);
         plugin_host_turn(kit->host);
     } while (atomic_load(&kit->turn_wanted) || body_is_due(kit) || kit_fetch_is_due(kit));
+    kit_files_turn(kit);
 }
 
 static struct pollfd poll_of(const struct kit_watch *watch)

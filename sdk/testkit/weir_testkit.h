@@ -100,6 +100,19 @@ const char *kit_fetch_method(const struct kit *kit, const char *url);
 const char *kit_fetch_header(const struct kit *kit, const char *url, const char *name);
 const char *kit_fetch_body(const struct kit *kit, const char *url);
 
+/* ---- files: weir_file_… ---------------------------------------------------------------------- */
+
+/* Lines are in the file of that name when the call returns. What cannot be written waits, bounded
+   as in the gateway, and is tried again in each turn; the host's log lines and metrics about it
+   come with a turn, so within kit_run(). A closed file that still cannot be written loses its lines
+   after 2 s on the kit's clock. */
+
+/* Every write to that path fails with that errno (ENOSPC: a full disk), for all workers; 0: it goes
+ * well again, also after kit_file_hang(). */
+void kit_file_fail(struct kit *kit, const char *path, int error);
+/* A write to that path does not come back, as on a disk that hangs. */
+void kit_file_hang(struct kit *kit, const char *path);
+
 /* ---- what is left behind --------------------------------------------------------------------- */
 
 /* Everything policies logged, a line each ("warn: …"), oldest first; "" when nothing was. */

@@ -49,7 +49,7 @@ Test(config_settings, defaults_make_a_bare_file_run)
 Test(config_settings, flags_win_over_environment_over_block)
 {
     char *environment[] = {(char[]){"WEIR_WORKERS=3"}, (char[]){"WEIR_LOG_LEVEL=debug"},
-                           (char[]){"HOME=/"}, NULL};
+                           (char[]){"HOME=/"}, (char[]){"WEIR_TOKEN_SECRET=x"}, NULL};
     const struct settings_flag flags[] = {{SPAN("log-level"), SPAN("error")}};
     struct run run =
         load("workers: 2\nlog_level: warn\ndrain_delay: 500ms\ntrusted_ips: [10.0.0.0/8, '::1']\n",
@@ -60,6 +60,9 @@ Test(config_settings, flags_win_over_environment_over_block)
     cr_expect_eq(run.settings.drain_delay_ms, 500);
     cr_expect_eq(run.settings.trusted_ips.count, 2);
     expect_span(run.settings.trusted_ips.items[1], "::1");
+    cr_expect_eq(run.settings.lua_ssl_trusted_certificate.count, 1);
+    expect_span(run.settings.lua_ssl_trusted_certificate.items[0], "system");
+    cr_expect_eq(problems_count(run.problems), 0, "of other programs' variables nothing is said");
     arena_destroy(run.arena);
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Replays recorded exchanges of a real Kong through weir and compares what the client and the
 upstream see. data/answers.jsonl holds one case a line: a configuration, requests in order, what the
-upstream was told to answer, what the client got and what reached the upstream.
+upstream was told to answer, what the client got and what reached the upstream. Before its steps (or
+instead of them) a case may have a count: many requests alike, and how many of them each port got.
 
 Usage: answers.py [ID-PREFIX ...]   (WEIR_BINARY names the program)"""
 import asyncio
@@ -42,6 +43,7 @@ class Upstream:
     def __init__(self):
         self.loop = asyncio.new_event_loop()
         self.reply, self.by_port, self.received = {}, {}, []
+        self.any_target = False  # of the case: which port is reached is drawn by lot
         self.real = {}
         ready = threading.Event()
         threading.Thread(target=self.run, args=(ready,), daemon=True).start()
@@ -167,13 +169,14 @@ class Gateway:
                                               not goes_on)
         if fresh:
             self.stop()
-            self.proxy, self.tls, self.status = free_port(), free_port(), free_port()
+            self.proxy, self.tls = free_port(), free_port()
+            self.status, self.admin = free_port(), free_port()
         # The environment of the test holds names that are no settings.
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
         config["gateway"] = dict(
             settings, workers=1, prefix=self.dir, log_level="warn",
             proxy_listen=f"127.0.0.1:{self.proxy}, 127.0.0.1:{self.tls} ssl",
-            admin_listen="off", status_listen=f"127.0.0.1:{self.status}",
+            admin_listen=f"127.0.0.1:{self.admin}", status_listen=f"127.0.0.1:{self.status}",
             port_maps=f"8000:{self.proxy},8443:{self.tls}", error_log=self.dir + "/error.log",
             plugin_path=PLUGINS)
         with open(self.file, "w", encoding="utf-8") as f:
@@ -284,7 +287,8 @@ def read_response(sock, method):
 
 def send(gateway, request):
     secure = request.get("to") == "tls"
-    sock = socket.create_connection(("127.0.0.1", gateway.tls if secure else gateway.proxy), 10)
+    port = {"tls": gateway.tls, "admin": gateway.admin}.get(request.get("to"), gateway.proxy)
+    sock = socket.create_connection(("127.0.0.1", port), 10)
     with sock:
         if secure:
             context = ssl.create_default_context()
@@ -309,6 +313,8 @@ def tidy(text, upstream):
     text = re.sub(r"UUID#\d+", "UUID#N", text)
     for recorded, real in upstream.real.items():
         text = re.sub(rf"\b{real}\b", str(recorded), text)
+    if upstream.any_target:
+        text = re.sub(r"\b900\d\b", "PORT", text)
     return text
 
 
@@ -415,12 +421,70 @@ def shift_tokens(case):
     return dict(case, steps=json.loads(steps))
 
 
+def shape(value):
+    """Of a document of the admin API: without ids and times, lists in one order."""
+    if isinstance(value, dict):
+        return {k: shape(v) for k, v in value.items()
+                if k not in ("id", "node_id", "created_at", "updated_at")}
+    if isinstance(value, list):
+        return sorted((shape(v) for v in value), key=lambda v: json.dumps(v, sort_keys=True))
+    return value
+
+
+def compare_admin(step, got, upstream):
+    want = step["response"]
+    if got is None or got["status"] != want["status"]:
+        return [f"status {got and got['status']}, want {want['status']}"]
+    have, seen = (shape(json.loads(tidy(text, upstream))) for text in (got["body"], want["body"]))
+    return [] if have == seen else [f"body {json.dumps(have)}, want {json.dumps(seen)}"]
+
+
+def fill(request, number):
+    return json.loads(json.dumps(request).replace("{n}", str(number)))
+
+
+def split_as_recorded(count, ports):
+    """ports: who answered, by request. How much must be alike depends on the algorithm: where values
+    go is everybody's own affair, that they stay there is not."""
+    hits = {p: ports.count(p) for p in set(ports) if p is not None}
+    recorded = {int(p): n for p, n in count["hits_by_port"].items()}
+    cycle, how = count["cycle"], count["compare"]
+    if how == "hits":
+        return [] if hits == recorded else [f"hits {hits}, want {recorded}"]
+    if how == "sticky":
+        moved = [n for n in range(cycle) if len(set(ports[n::cycle])) != 1]
+        few = len(hits) < min(cycle, len(recorded))
+        return [f"values {moved} went to several targets"] * bool(moved) + \
+               [f"hits {hits}, want {recorded}"] * few
+    if how == "share":
+        far = [p for p, n in recorded.items() if not 0.6 * n < hits.get(p, 0) < 1.6 * n]
+        return [f"hits {hits}, want about {recorded}"] * bool(far)
+    return []
+
+
+def run_count(count, gateway, upstream):
+    upstream.reply, upstream.by_port = None, count.get("reply_by_port") or {}
+    upstream.received, statuses, ports = [], {}, []
+    for number in range(count["sent"]):
+        before = len(upstream.received)
+        got = send(gateway, fill(count["request"], number % count["cycle"]))
+        status = str(got["status"] if got else None)
+        statuses[status] = statuses.get(status, 0) + 1
+        ports.append(upstream.received[-1]["port"] if len(upstream.received) > before else None)
+    out = [] if statuses == count["answers_by_status"] else \
+        [f"answers {statuses}, want {count['answers_by_status']}"]
+    return out + split_as_recorded(count, ports)
+
+
 def run_case(case, gateway, upstream):
     case = shift_tokens(case)
     problem = gateway.load(case)
     if problem is not None:
         return [f"does not load: {problem.strip()}"]
     out = []
+    upstream.any_target = case.get("any_target", False)
+    if "count" in case:
+        out += run_count(case["count"], gateway, upstream)
     if case["id"].startswith("rate-limiting/"):  # whole windows: not over the end of a minute
         left = 60 - time.time() % 60
         time.sleep(left + 0.05 if left < 5 else left % 1 + 0.05)
@@ -431,6 +495,9 @@ def run_case(case, gateway, upstream):
         upstream.by_port = step.get("upstream_reply_by_port") or {}
         upstream.received = []
         if step["request"].get("to") in ("admin", "status"):
+            if "/health" in step["request"]["target"]:
+                out += [f"step {number}: {line}" for line in
+                        compare_admin(step, send(gateway, step["request"]), upstream)]
             continue
         try:
             got = send(gateway, step["request"])

@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """The lines that file-log writes: each field of Kong's layout in a conversation of its own, and what
 becomes of lines when the file is moved, full, or a pipe that nobody reads."""
+import ctypes
+import fcntl
 import json
 import os
 import re
+import select
+import signal
 import socket
 import ssl
 import subprocess
@@ -237,6 +241,9 @@ def test_rotation_loses_nothing():
             assert sorted(uris) == sorted(sent), (len(uris), len(sent))
 
 
+LOST, WAITING = "weir_file_lost_lines_total", "weir_file_waiting_bytes"
+
+
 def metric(weir, name):
     found = re.findall(r"^%s{.*} (\d+)$" % name, weir.get("/metrics", weir.status).body.decode(),
                        re.M)
@@ -256,8 +263,8 @@ def test_a_full_disk_holds_nobody_up():
                     for i in range(200):
                         conn.send_request("GET", f"/{i}")
                         assert conn.read_response().status == 200
-                assert metric(weir, "weir_file_log_lost_lines_total") > 50
-                assert metric(weir, "weir_file_log_waiting_bytes") > 50000
+                wait_for("losses are counted", lambda: metric(weir, LOST) > 50)
+                assert metric(weir, WAITING) > 50000
                 assert "No space left on device" in weir.log_text()
                 # Somebody makes room: what waited comes, whole, and so does what is new.
                 os.rename(folder.path, folder.path + ".1")
@@ -265,11 +272,12 @@ def test_a_full_disk_holds_nobody_up():
                     pass
                 subprocess.run(["mount", "-o", "remount,size=1m", folder.dir], check=True)
                 wait_for("nothing waits", lambda: weir.get("/more").status == 200 and
-                         metric(weir, "weir_file_log_waiting_bytes") == 0)
+                         metric(weir, WAITING) == 0)
                 assert weir.get("/after").status == 200
                 folder.line("/after")
                 uris = [l["request"]["uri"] for l in folder.lines()]
-                assert len(uris) > 40 and "written again" in weir.log_text()
+                assert len(uris) > 40
+                wait_for("the log says so", lambda: "written again" in weir.log_text())
         finally:
             subprocess.run(["umount", "-l", folder.dir], check=False)
 
@@ -284,8 +292,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up():
                 for i in range(300):
                     conn.send_request("GET", f"/{i}")
                     assert conn.read_response().status == 200
-            lost = metric(weir, "weir_file_log_lost_lines_total")
-            assert lost > 100, lost
+            wait_for("losses are counted", lambda: metric(weir, LOST) > 100)
             data = bytearray()
 
             def drained():
@@ -293,12 +300,95 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up():
                     while True:
                         data.extend(os.read(reader, 65536))
                 except BlockingIOError:
-                    return metric(weir, "weir_file_log_waiting_bytes") == 0
+                    return metric(weir, WAITING) == 0
             wait_for("all that waited came", drained)
             drained()
+            lost = metric(weir, LOST)
             uris = [json.loads(l)["request"]["uri"] for l in data.decode().splitlines()]
             assert len(uris) == 300 - lost and uris[:3] == ["/0", "/1", "/2"], (len(uris), lost)
         os.close(reader)
+
+
+def block_writes(pid, path):
+    """Have the process wait in write() for a pipe that is full: its own descriptor is made to block.
+    False: this machine does not allow that."""
+    libc, pidfd = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid)
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            is_it = os.readlink(f"/proc/{pid}/fd/{number}") == path
+        except FileNotFoundError:
+            continue
+        if not is_it:
+            continue
+        fd = libc.syscall(438, pidfd, int(number), 0)  # pidfd_getfd
+        if fd < 0:
+            return False
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
+        os.close(fd)
+    os.close(pidfd)
+    return True
+
+
+def test_a_write_that_hangs_holds_up_nobody():
+    up = Upstream()
+    for args in ((), ("--single-process",)):
+        with Folder() as folder:
+            os.mkfifo(folder.path)
+            reader = os.open(folder.path, os.O_RDONLY | os.O_NONBLOCK)
+            weir = Weir(service(up.port) + file_log(folder, ", queue_bytes: 64k"), args=args)
+            try:
+                pid = weir.process.pid if args else weir.workers()[0]
+                assert weir.get("/first").status == 200
+                wait_for("the pipe is written", lambda: select.select([reader], [], [], 0)[0])
+                if not block_writes(pid, folder.path):
+                    print("     skipped: no right to change a descriptor of another process")
+                    return
+                with weir.connect() as conn:
+                    slowest = 0
+                    for i in range(400):
+                        begun = time.monotonic()
+                        conn.send_request("GET", f"/{i}")
+                        assert conn.read_response().status == 200
+                        slowest = max(slowest, time.monotonic() - begun)
+                    assert slowest < 1, slowest
+                assert "pipe_write" in wait_channels(pid) or not wait_channels(pid).strip("0 ")
+                wait_for("losses are counted", lambda: metric(weir, LOST) > 100)
+                wait_for("the log says why",
+                         lambda: "a write does not come back" in weir.log_text())
+                assert weir.get("/still").status == 200
+                # A reload does not wait for it either.
+                assert weir.reload().returncode == 0
+                assert weir.get("/reloaded").status == 200
+                begun = time.monotonic()
+                weir.process.send_signal(signal.SIGTERM)
+                assert weir.process.wait(PATIENCE) == 0
+                took = time.monotonic() - begun
+                assert took < 8, took
+                wait_for("the end tells", lambda: "its thread is left behind" in weir.log_text())
+            finally:
+                os.close(reader)
+                weir.stop()
+
+
+def wait_channels(pid):
+    """Where the threads of the process wait in the kernel; zeros when that is not shown."""
+    found = ""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/wchan", encoding="utf-8") as f:
+            found += f.read() + " "
+    return found
+
+
+def test_what_waits_at_the_end_is_written():
+    up = Upstream()
+    with Folder() as folder:
+        weir = Weir(service(up.port) + file_log(folder), workers=2)
+        for i in range(20):
+            assert weir.get(f"/{i}").status == 200
+        assert weir.stop() == 0
+        uris = [l["request"]["uri"] for l in folder.lines()]
+        assert sorted(uris) == sorted(f"/{i}" for i in range(20)), uris
 
 
 def test_standard_output_is_a_file_too():

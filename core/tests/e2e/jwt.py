@@ -1,96 +1,14 @@
 #!/usr/bin/env python3
-"""jwt through a real gateway: keys from a web server that is up, changes, fails, hangs; tokens that other
-software signed (openssl, libjwt); many at once, over two workers; reloads."""
-import base64
-import ctypes
-import hashlib
-import hmac
+"""jwt through a real gateway: keys from a web server that is up, changes, fails, hangs; tokens that openssl
+signed; many at once, over two workers; reloads."""
 import json
-import os
-import re
-import subprocess
-import tempfile
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from lib_jwt import KeyServer, RsaKey, hs256
 from lib_weir import Upstream, Weir, run_tests, service, wait_for
 
 JO = "consumers:\n- username: jo\n  jwt_secrets:\n  - {key: iss-1, secret: s3cret}\n"
-
-
-def encode(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def signed_text(header, claims):
-    return encode(json.dumps(header).encode()) + "." + encode(json.dumps(claims).encode())
-
-
-def hs256(claims, secret="s3cret"):
-    text = signed_text({"alg": "HS256"}, claims)
-    return text + "." + encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest())
-
-
-def openssl(*args, data=None):
-    return subprocess.run(["openssl", *args], input=data, capture_output=True, check=True).stdout
-
-
-class RsaKey:
-    """Made, and used, by the openssl program."""
-
-    def __init__(self, kid):
-        self.kid, self.dir = kid, tempfile.TemporaryDirectory()
-        self.file = os.path.join(self.dir.name, "key.pem")
-        openssl("genrsa", "-out", self.file, "2048")
-        modulus = openssl("rsa", "-in", self.file, "-noout", "-modulus").decode()
-        self.modulus = bytes.fromhex(modulus.strip().split("=")[1])
-        self.public = openssl("rsa", "-in", self.file, "-pubout").decode()
-
-    def jwk(self):
-        return {"kty": "RSA", "kid": self.kid, "use": "sig", "alg": "RS256", "e": "AQAB",
-                "n": encode(self.modulus)}
-
-    def token(self, claims):
-        text = signed_text({"alg": "RS256", "kid": self.kid}, claims)
-        return text + "." + encode(openssl("dgst", "-sha256", "-sign", self.file,
-                                           data=text.encode()))
-
-
-class KeyServer:
-    """Answers with a set of keys, or as `status` and `hang` say."""
-
-    def __init__(self, *keys):
-        self.keys, self.status, self.asked, self.hang = list(keys), 200, 0, threading.Event()
-        self.hang.set()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.asked += 1
-                outer.hang.wait(30)
-                body = json.dumps({"keys": [k.jwk() for k in outer.keys]}).encode()
-                try:
-                    self.send_response(outer.status)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-                except OSError:
-                    pass
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
-
-    def close(self):
-        self.hang.set()
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def config(port, settings, consumers=JO):
@@ -205,65 +123,6 @@ def test_a_server_that_is_not_there():
     with Weir(config(up.port, {"jwks_uri": keys.url})) as weir:
         assert get(weir, a.token({})).status == 503
         assert get(weir, hs256({"iss": "iss-1"})).status == 200
-    up.close()
-
-
-def libjwt():
-    try:
-        library = ctypes.CDLL("libjwt.so.0")
-    except OSError:
-        return None
-    library.jwt_encode_str.restype = ctypes.c_void_p
-    library.jwt_encode_str.argtypes = [ctypes.c_void_p]
-    library.jwt_new.argtypes = [ctypes.POINTER(ctypes.c_void_p)]
-    library.jwt_add_grant.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
-    library.jwt_set_alg.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
-    library.jwt_free.argtypes = [ctypes.c_void_p]
-    return library
-
-
-def libjwt_token(library, algorithm, key, issuer):
-    token = ctypes.c_void_p()
-    assert library.jwt_new(ctypes.byref(token)) == 0
-    assert library.jwt_add_grant(token, b"iss", issuer.encode()) == 0
-    assert library.jwt_set_alg(token, algorithm, key, len(key)) == 0
-    text = library.jwt_encode_str(token)
-    assert text
-    out = ctypes.string_at(text).decode()
-    library.jwt_free(token)
-    return out
-
-
-def test_tokens_that_libjwt_signed():
-    library = libjwt()
-    if library is None:
-        print("  skipped: no libjwt.so.0 here")
-        return
-    up, rows, consumers = Upstream(), [], "consumers:\n- username: jo\n  jwt_secrets:\n"
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (name, size) in enumerate((("HS256", 0), ("HS384", 0), ("HS512", 0),
-                                               ("RS256", 0), ("RS384", 0), ("RS512", 0),
-                                               ("ES256", 256), ("ES384", 384), ("ES512", 521))):
-            consumers += f"  - key: {name}\n    algorithm: {name}\n"
-            if name.startswith("HS"):
-                consumers += "    secret: a-long-secret\n"
-                rows.append((number + 1, b"a-long-secret", name))
-                continue
-            file = os.path.join(folder, name)
-            curve = {256: "prime256v1", 384: "secp384r1", 521: "secp521r1"}.get(size)
-            if curve:
-                openssl("ecparam", "-name", curve, "-genkey", "-noout", "-out", file)
-            else:
-                openssl("genrsa", "-out", file, "2048")
-            public = openssl("pkey", "-in", file, "-pubout").decode()
-            consumers += "    rsa_public_key: |\n" + re.sub("(?m)^", "      ", public.strip()) + "\n"
-            with open(file, "rb") as f:
-                rows.append((number + 1, f.read(), name))
-        with Weir(config(up.port, {}, consumers)) as weir:
-            for algorithm, key, name in rows:
-                answer = get(weir, libjwt_token(library, algorithm, key, name))
-                assert answer.status == 200, (name, answer.body)
-                assert last_headers(up)["x-credential-identifier"] == name
     up.close()
 
 

@@ -1,5 +1,6 @@
 """What the end-to-end tests share: a weir on free ports, raw HTTP conversations, scripted upstreams."""
 import os
+import random
 import re
 import signal
 import socket
@@ -15,9 +16,16 @@ PATIENCE = 20  # seconds for anything that should happen at once: the machine ma
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Nobody listens there, and nobody will soon: it is below those that the kernel hands out (to bind(0)
+    of an Upstream in another test, whose target would get what was meant for ours)."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_for(what, condition, seconds=PATIENCE):

@@ -322,5 +322,77 @@ def test_changed_flags_take_effect_at_a_reload():
         assert value(scrape(weir), of) == 1, "what was counted stays"
 
 
+def test_changed_buckets_take_effect_at_a_reload():
+    up = Upstream()
+    name = "kong_request_latency_ms"
+    labels = '{service="s",route="r",workspace="default"'
+
+    def with_buckets(bounds, more=""):
+        return service(up.port) + prometheus(
+            f"latency_metrics: true, buckets: {{request_latency_ms: {bounds}}}") + more
+
+    def bounds(text):
+        return re.findall(r'^%s_bucket{.*le="(.*?)"}' % name, text, re.M)
+
+    with Weir(with_buckets("[50000, 60000]"), workers=2) as weir:
+        def ask_both_workers():
+            """So many connections that each worker has had some."""
+            for _ in range(16):
+                assert weir.get("/a").status == 200
+
+        ask_both_workers()
+        wait_for("they are counted", lambda: value(scrape(weir), f"{name}_count{labels}") == 16)
+        # One that is refused changes nothing.
+        wrong = with_buckets("[70000]", "- {name: prometheus, route: r, config: {latency_metrics: true}}\n")
+        refused = weir.reload(wrong)
+        assert refused.returncode != 0, refused
+        assert "another policy has it with other buckets" in refused.stdout + refused.stderr, refused
+        ask_both_workers()
+        wait_for("the old ones go on", lambda: value(scrape(weir), f"{name}_count{labels}") == 32)
+        assert bounds(scrape(weir)) == ["50000", "60000", "+Inf"]
+
+        assert "has other buckets now" not in weir.log_text()
+        assert weir.reload(with_buckets("[70000]")).returncode == 0
+        assert value(scrape(weir), f"{name}_count{labels}") == 32, "until something is counted"
+        ask_both_workers()
+        wait_for("the new ones count", lambda: value(scrape(weir), f"{name}_count{labels}") == 16)
+        text = scrape(weir)
+        check_form(text)
+        check_promtool(text)
+        assert bounds(text) == ["70000", "+Inf"], text
+        assert value(text, f'{name}_bucket{labels},le="70000"') == 16, text
+        assert value(text, f"kong_upstream_latency_ms_count{labels}") == 48, "those are the same"
+        assert weir.log_text().count(f'metric "{name}" has other buckets now') == 1, weir.log_text()
+        # A new worker goes on with them.
+        os.kill(weir.workers()[0], signal.SIGKILL)
+        wait_for("both answer", lambda: len(weir.workers()) == 2 and answers(weir))
+        before = value(scrape(weir), f"{name}_count{labels}")
+        ask_both_workers()
+        wait_for("and are counted", lambda: value(scrape(weir), f"{name}_count{labels}") >= before + 16)
+        assert bounds(scrape(weir)) == ["70000", "+Inf"]
+
+
+def test_a_series_limit_is_taken_over_at_a_reload():
+    up = Upstream()
+    routes = "".join(f"  - {{name: r{i}, paths: [/r{i}]}}\n" for i in range(8))
+    base = f"services:\n- name: s\n  url: http://127.0.0.1:{up.port}\n  routes:\n{routes}"
+    rest = 'kong_http_requests_total{service="overflow",route="overflow"'
+
+    def ask(weir, numbers):
+        for i in numbers:
+            assert weir.get(f"/r{i}").status == 200
+
+    with Weir(base + prometheus("status_code_metrics: true, series_limit: 2")) as weir:
+        ask(weir, (0, 1, 2, 3, 0))
+        wait_for("two have none of their own", lambda: value(scrape(weir), rest) == 2)
+        assert weir.reload(base + prometheus("status_code_metrics: true, series_limit: 100")
+                           ).returncode == 0
+        ask(weir, (4, 5, 0))
+        of = 'kong_http_requests_total{service="s",route="r%d"'
+        wait_for("they have", lambda: value(scrape(weir), of % 5) == 1)
+        wait_for("the first goes on", lambda: value(scrape(weir), of % 0) == 3)
+        assert value(scrape(weir), rest) == 2 and value(scrape(weir), of % 2) is None
+
+
 if __name__ == "__main__":
     run_tests(globals())

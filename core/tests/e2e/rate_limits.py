@@ -36,9 +36,12 @@ class Redis:
         except OSError:
             return False
 
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), 5)
+
     def ask(self, *commands):
         """Raw answers to commands, each given as one text of words."""
-        with socket.create_connection(("127.0.0.1", self.port), 5) as s:
+        with self.connect() as s:
             s.sendall("".join(c + "\r\n" for c in commands).encode() + b"PING end\r\n")
             data = b""
             while b"$3\r\nend\r\n" not in data and not data.startswith(b"-NOAUTH"):

@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 bool guard_expired;
@@ -139,6 +140,9 @@ void exchange_dialed(struct conn *conn, enum weir_err err, void *user)
     exchange->dialed = true;
     exchange->err = err;
     exchange->conn = conn;
+    const char *failure = conn == NULL ? dial_tls_failure() : NULL;
+    (void)snprintf(exchange->failure, sizeof exchange->failure, "%s",
+                   failure == NULL ? "" : failure);
     if (conn == NULL)
         return;
     conn_set_events(conn, &events, exchange);

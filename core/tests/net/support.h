@@ -42,6 +42,7 @@ void echo_accepted(struct listener *listener, struct conn *conn);
 struct exchange {
     struct conn *conn;
     enum weir_err err;
+    char failure[160]; /* dial_tls_failure(), empty when it had none */
     bool dialed, ended;
     size_t size, sent, received, wrong;
 };

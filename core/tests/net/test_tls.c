@@ -81,31 +81,51 @@ static void write_certificate(const struct site *site, char *path)
 
 static const struct verify_case {
     const char *why, *name;
-    bool trusted;
-    enum weir_err err;
+    enum { BY_CLIENT, BY_PROCESS, BY_PROCESS_AND_SYSTEM, BY_NOBODY } trusted;
+    const char *failure; /* NULL: it opens */
 } verifies[] = {
-    {"its authority and its name", "localhost", true, WEIR_OK},
-    {"an address the certificate names", "127.0.0.1", true, WEIR_OK},
-    {"another name: somebody in the middle", "bank.example", true, WEIR_ERR_REFUSED},
-    {"an authority we do not trust", "localhost", false, WEIR_ERR_REFUSED},
+    {"its authority and its name", "localhost", BY_CLIENT, NULL},
+    {"an address the certificate names", "127.0.0.1", BY_CLIENT, NULL},
+    {"an authority of the process", "localhost", BY_PROCESS, NULL},
+    {"one beside the system's", "localhost", BY_PROCESS_AND_SYSTEM, NULL},
+    {"another name: somebody in the middle", "bank.example", BY_CLIENT, "hostname mismatch"},
+    {"another address", "127.0.0.9", BY_PROCESS, "IP address mismatch"},
+    {"an authority we do not trust", "localhost", BY_NOBODY, "the certificate is refused: self"},
 };
+
+static struct tls_client *verifying_client(const struct verify_case *row, const char *path)
+{
+    char err[200] = "";
+    tls_trust_reset();
+    if (row->trusted == BY_PROCESS || row->trusted == BY_PROCESS_AND_SYSTEM)
+        cr_assert(tls_trust_add(path, err, sizeof err), "%s", err);
+    if (row->trusted == BY_PROCESS_AND_SYSTEM)
+        cr_assert(tls_trust_add(NULL, err, sizeof err), "%s", err);
+    struct tls_client *client =
+        tls_client_create(true, row->trusted == BY_CLIENT ? path : NULL, err, sizeof err);
+    cr_assert_not_null(client, "%s", err);
+    tls_trust_reset(); /* the client keeps what it was made with */
+    return client;
+}
 
 Test(net_tls, verification)
 {
     for (size_t i = 0; i < COUNT_OF(verifies); i++) {
         const struct verify_case *row = &verifies[i];
         struct site site;
-        char err[200] = "", path[] = "/tmp/weir-test-XXXXXX";
+        char path[] = "/tmp/weir-test-XXXXXX";
         site_open(&site, NULL, NULL);
         write_certificate(&site, path);
-        struct tls_client *client =
-            tls_client_create(true, row->trusted ? path : NULL, err, sizeof err);
-        cr_assert_not_null(client, "%s", err);
+        struct tls_client *client = verifying_client(row, path);
         struct exchange exchange = {.size = 100};
         cr_assert_not_null(dial_start(site.loop, &site.address, client, row->name, 5000,
                                       exchange_dialed, &exchange));
         TURN_UNTIL(site.loop, exchange.dialed);
-        cr_assert_eq(exchange.err, row->err, "%s", row->why);
+        cr_expect_eq(exchange.err, row->failure == NULL ? WEIR_OK : WEIR_ERR_REFUSED, "%s",
+                     row->why);
+        cr_expect_not_null(strstr(exchange.failure, row->failure == NULL ? "" : row->failure),
+                           "%s: '%s'", row->why, exchange.failure);
+        cr_expect(row->failure != NULL || exchange.failure[0] == '\0', "%s", row->why);
         if (exchange.conn != NULL)
             TURN_UNTIL(site.loop, exchange.received == 100);
         conn_close(exchange.conn);
@@ -140,6 +160,7 @@ Test(net_tls, a_silent_server_times_out)
     cr_assert_not_null(dial_start(loop, &address, client, "x", 200, exchange_dialed, &exchange));
     TURN_UNTIL(loop, exchange.dialed);
     cr_assert_eq(exchange.err, WEIR_ERR_TIMEOUT);
+    cr_assert_str_eq(exchange.failure, "no end of the TLS handshake in time");
     (void)close(fd);
 }
 
@@ -150,4 +171,21 @@ Test(net_tls, files_that_are_not_there_are_named)
     cr_assert_not_null(strstr(err, "/nonexistent/cert.pem"), "%s", err);
     cr_assert_null(tls_client_create(true, "/nonexistent/ca.pem", err, sizeof err));
     cr_assert_not_null(strstr(err, "/nonexistent/ca.pem"), "%s", err);
+    cr_assert_not(tls_trust_add("/nonexistent/roots.pem", err, sizeof err));
+    cr_assert_not_null(strstr(err, "/nonexistent/roots.pem"), "%s", err);
+}
+
+Test(net_tls, a_dial_that_tls_has_no_part_in_has_no_word_of_it)
+{
+    AUTO(loop_destroy) struct loop *loop = loop_create();
+    struct address address;
+    char err[200] = "";
+    (void)close(open_local(16, &address)); /* nobody listens */
+    AUTO(tls_client_destroy)
+    struct tls_client *client = tls_client_create(false, NULL, err, sizeof err);
+    struct exchange exchange = {0};
+    cr_assert_not_null(dial_start(loop, &address, client, "x", 5000, exchange_dialed, &exchange));
+    TURN_UNTIL(loop, exchange.dialed);
+    cr_assert_eq(exchange.err, WEIR_ERR_REFUSED);
+    cr_assert_str_eq(exchange.failure, "");
 }

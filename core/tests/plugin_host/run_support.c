@@ -225,6 +225,7 @@ void rig_add(struct rig *rig, struct actor *actor)
     actor->policy.name = span_text(actor->name);
     actor->running = (struct running_policy){.policy = &actor->policy,
                                              .plugin = &actor->plugin,
+                                             .row = &actor->row,
                                              .fails_open = actor->fails_open,
                                              .index = at};
     rig->actors[at] = actor;

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "plugin_host/builds.h"
 #include "plugin_host/calls.h"
 #include "plugin_host/host.h"
 #include "plugin_host/parks.h"
@@ -38,6 +39,7 @@ struct actor {
     weir_plugin plugin;
     struct policy policy;
     struct running_policy running;
+    struct build_totals row; /* each is a build of its own */
 };
 
 struct rig_timer {

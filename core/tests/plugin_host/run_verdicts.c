@@ -58,8 +58,11 @@ static void check(const struct row *row, enum phase phase)
     }
     cr_expect_eq(phase_run(&rig.request, phase), row->want, "%s, %s", row->why, phase_name(phase));
     expect_text(row->why, span_text(rig.trace), row->ran);
-    cr_expect_eq(b.running.fails, row->fails, "%s, %s", row->why, phase_name(phase));
-    cr_expect_eq(b.running.calls, 1U, "%s", row->why);
+    cr_expect_eq(b.row.phases[phase].verdicts[BUILD_FAIL], row->fails, "%s, %s", row->why,
+                 phase_name(phase));
+    cr_expect_eq(build_verdicts(&b.row, BUILD_FAIL), row->fails, "%s: in its own phase", row->why);
+    cr_expect_eq(build_verdicts(&b.row, BUILD_DONE), row->reply != 0 ? 1U : 0U, "%s", row->why);
+    cr_expect_eq(build_calls(&b.row), 1U, "%s", row->why);
     cr_expect_eq(rig.request.reply.status, row->reply, "%s, %s", row->why, phase_name(phase));
     cr_expect_eq(rig.request.reply.by_policy, row->reply != 0, "%s", row->why);
     if (phase == PHASE_RESPONSE_HEADERS) {

@@ -241,6 +241,9 @@ Test(calls, a_capability_that_was_not_declared_is_refused)
     cr_expect_null(table->dict_open(NULL, self_of(0), none, 1, 1, 8));
     cr_expect_null(table->io_add(self_of(0), 0, WEIR_IO_READ, NULL, NULL));
     cr_expect_eq(table->io_set(NULL, 0), WEIR_DENIED);
+    cr_expect_null(table->file_open(self_of(0), none, NULL));
+    cr_expect_eq(table->file_append(NULL, none), WEIR_DENIED);
+    cr_expect_eq(table->file_number(NULL, WEIR_FILE_LOST), WEIR_UNSET);
     cr_expect_eq(table->body_read(NULL, 0, NULL), WEIR_DENIED);
     cr_expect_eq(table->body_emit(NULL, 0, none), WEIR_DENIED);
     cr_expect_eq(table->body_replace(NULL, 0, none), WEIR_DENIED);
@@ -248,7 +251,8 @@ Test(calls, a_capability_that_was_not_declared_is_refused)
     weir_host *full = plugin_table_create(f.plugins.host, SPAN("p"));
     cr_assert_not_null(full);
     weir_host before = *full;
-    plugin_table_grant(full, WEIR_CAP_SHARED_MEMORY | WEIR_CAP_NETWORK | WEIR_CAP_BODY);
+    plugin_table_grant(full,
+                       WEIR_CAP_SHARED_MEMORY | WEIR_CAP_NETWORK | WEIR_CAP_BODY | WEIR_CAP_FILES);
     cr_expect_eq(memcmp(&before, full, sizeof(before)), 0, "declared: the calls themselves");
     for (size_t at = 8; at < sizeof(*full); at += sizeof(void *)) {
         void *slot;

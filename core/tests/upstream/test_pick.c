@@ -239,7 +239,7 @@ static const struct rule_case {
     {"weights of 0 alone, names among them are not asked for", "weightless", WEIR_ERR_NO_TARGET},
     {"names that lead nowhere are skipped", "half", WEIR_OK, "10.0.0.9", 2, "one.test"},
     {"all lead nowhere, one only for now", "lost", WEIR_ERR_TARGET_BUSY},
-    {"another algorithm is round robin for now", "hashed", WEIR_OK, "127.0.0.1", 9, "127.0.0.1"},
+    {"an upstream that hashes", "hashed", WEIR_OK, "127.0.0.1", 9, "127.0.0.1"},
 };
 
 Test(upstream_pick, rules)

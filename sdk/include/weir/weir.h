@@ -72,6 +72,7 @@ typedef struct weir_timer weir_timer;
 typedef struct weir_io weir_io;
 typedef struct weir_stream weir_stream; /* a connection to a peer */
 typedef struct weir_fetch weir_fetch;   /* an HTTP request under way */
+typedef struct weir_file weir_file;     /* what lines are appended to */
 typedef uint32_t weir_header_id;        /* from weir_header_intern() */
 typedef uint64_t weir_token;            /* parked work; a stale one answers WEIR_GONE */
 
@@ -181,6 +182,7 @@ typedef struct weir_credential_kind {
 #define WEIR_CAP_SECRETS (1ULL << 3)
 #define WEIR_CAP_ADMIN (1ULL << 4)
 #define WEIR_CAP_THREADS (1ULL << 5) /* joined in stop(); pins the image */
+#define WEIR_CAP_FILES (1ULL << 6)   /* append to files */
 
 #define WEIR_PLUGIN_AUTHENTICATES (1U << 0) /* fails closed in quarantine */
 #define WEIR_PLUGIN_NO_CONSUMER_SCOPE (1U << 1)

@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""A plugin's build is replaced under load: on every worker or on none, and back by itself."""
+import os
+import re
+import threading
+import time
+
+from lib_abi import Sdk, is_sanitized
+from lib_weir import Upstream, Weir, run_tests, wait_for
+
+sdk = Sdk()
+BUILDS = {}
+
+
+def build(name, *flags):
+    """builds/NAME/policy.so, compiled once."""
+    if name not in BUILDS:
+        BUILDS[name] = sdk.compile("build", "policy", [f'-DVERSION="{name}"', *flags],
+                                   folder=sdk.folder("builds/" + name))
+    return BUILDS[name]
+
+
+def start(workers=2, settings=None, policy="  on_error: closed\n", first="1.0.0"):
+    plugins = sdk.folder(f"path-{time.monotonic_ns()}")
+    with open(build(first), "rb") as source, open(plugins + "/policy.so", "wb") as target:
+        target.write(source.read())
+    config = (f"services:\n- name: s\n  url: http://127.0.0.1:{upstream.port}\n  routes:\n"
+              f"  - {{name: r, paths: [/]}}\n  - {{name: free, paths: [/free]}}\n"
+              f"plugins:\n- name: policy\n  route: r\n{policy}")
+    weir = Weir(config, workers=workers, settings={"plugin_path": plugins, "swap_watch": "0",
+                                                   **(settings or {})})
+    weir.plugins = plugins
+    return weir
+
+
+upstream = Upstream()
+
+
+class Load:
+    """Requests without pause from some clients, each on a connection of its own that it opens anew when it
+    was closed. `answers` counts (status, build); a request that got no answer is one of status 0."""
+
+    def __init__(self, weir, clients=4, path="/", pause=0.0):
+        self.weir, self.path, self.pause, self.answers, self.on = weir, path, pause, {}, True
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.ask) for _ in range(clients)]
+
+    def ask(self):
+        conn = None
+        while self.on:
+            key = (0, None)
+            try:
+                conn = conn or self.weir.connect()
+                conn.send_request("GET", self.path)
+                got = conn.read_response()
+                if got is not None:
+                    key = (got.status, got.get("x-build"))
+                if got is None or got.get("connection") == "close":
+                    conn.sock.close()
+                    conn = None
+            except OSError:
+                conn = None
+            with self.lock:
+                self.answers[key] = self.answers.get(key, 0) + 1
+            time.sleep(self.pause)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.on = False
+        for thread in self.threads:
+            thread.join()
+
+    def count(self, status=None, version=None):
+        with self.lock:
+            return sum(n for (s, v), n in self.answers.items()
+                       if (status is None or s == status) and (version is None or v == version))
+
+    def bad(self):
+        with self.lock:
+            return {key: n for key, n in self.answers.items() if key[0] != 200}
+
+
+def swap(weir, name, *words):
+    return weir.run("plugin", "swap", "policy", *([build(name)] if name else []), *words)
+
+
+def builds_of_workers(weir, times=40):
+    return {weir.get("/").get("x-build") for _ in range(times)}
+
+
+def test_swap_and_rollback():
+    build("2.0.0")
+    with start() as weir, Load(weir) as load:
+        wait_for("traffic", lambda: load.count(200, "1.0.0") > 50)
+        told = swap(weir, "2.0.0")
+        assert told.returncode == 0, told
+        assert re.search(r"plugin 'policy': policy 1\.0\.0 \(build \w{12}\) -> policy 2\.0\.0 \(build \w{12}\)\n",
+                         told.stdout), told.stdout
+        assert "worker 0: in use\nworker 1: in use\n" in told.stdout, told.stdout
+        assert builds_of_workers(weir) == {"2.0.0"}
+        listed = weir.run("plugin", "list").stdout
+        assert re.search(r"policy +2\.0\.0 +build \w{12}  1 policy, chosen by a swap, before it \w{12}\n", listed), listed
+        again = weir.reload()
+        assert "plugin 'policy' stays policy 2.0.0" in again.stdout, again
+        assert builds_of_workers(weir) == {"2.0.0"}, "a reload leaves what a swap chose"
+        told = weir.run("plugin", "rollback", "policy")
+        assert told.returncode == 0 and "-> policy 1.0.0" in told.stdout, told
+        assert builds_of_workers(weir) == {"1.0.0"}
+        told = weir.run("plugin", "rollback", "policy")
+        assert told.returncode == 1 and "no earlier build is kept of plugin 'policy'" in told.stderr, told
+        told = swap(weir, None)
+        assert told.returncode == 0, told
+    assert not load.bad(), load.answers
+    assert load.count(200, "2.0.0") > 0
+
+
+def test_refused_swaps_change_nothing():
+    rows = [  # build, flags, what is said, why
+        ("refuses", ["-DON_CONFIGURE=1"], "plugin 'policy' refuses its configuration", "configure()"),
+        ("crashes", ["-DON_CONFIGURE=2"], "the trial of the new configuration crashed: SIGSEGV", "the probe dies"),
+        ("no-start", ["-DON_START=1"], "start() refused", "a worker refuses in PREPARE"),
+        ("bad-start", ["-DON_START=2"], "died preparing it: SIGSEGV", "a worker dies in PREPARE"),
+    ]
+    files = {"text.so": b"this is no program\n", "empty.so": b"", "short.so": open(build("1.0.0"), "rb").read()[:3000]}
+    with open(build("1.0.0"), "rb") as f:
+        other = bytearray(f.read())
+    other[18] = 183  # e_machine: AArch64
+    files["other.so"] = bytes(other)
+    for name, flags, _, _ in rows:
+        build(name, *flags)
+    with start() as weir, Load(weir, pause=0.002) as load:
+        for name, _, said, why in rows:
+            told = swap(weir, name)
+            assert told.returncode != 0 and said in told.stderr, (why, told)
+            assert "nothing has changed" in weir.log_text(), why
+        for name, data in files.items():
+            path = f"{sdk.dir}/{name}"
+            with open(path, "wb") as f:
+                f.write(data)
+            told = weir.run("plugin", "swap", "policy", path)
+            assert told.returncode != 0 and path in told.stderr, (name, told)
+        told = weir.run("plugin", "swap", "nothing", build("1.0.0"))
+        assert told.returncode == 1 and "the configuration does not use a plugin 'nothing'" in told.stderr, told
+        told = weir.run("plugin", "swap", "policy", "/nonexistent/policy.so")
+        assert told.returncode == 1 and "/nonexistent/policy.so: No such file" in told.stderr, told
+        assert builds_of_workers(weir) == {"1.0.0"}
+    # One worker was lost to each build that crashes in start(), with what it was answering.
+    assert load.count(0) <= 4 * 2 and not [k for k in load.bad() if k[0] != 0], load.bad()
+
+
+def test_a_build_that_fails_goes_back():
+    rows = [  # build, flags, what is said
+        ("fails", ["-DFAIL_OF=20"], r"it failed \d+ times in \d+ exchanges"),
+        ("errors", ["-DERROR_OF=20"], r"\d+ of \d+ answers were 5xx"),
+        ("slow", ["-DSLOW_MS=15"], r"exchanges take [\d.]+ ms on average"),
+        ("crashes-later", ["-DCRASH_OF=50"], r"it ended a worker: SIGSEGV in policy crashes-later"),
+    ]
+    for name, flags, _ in rows:
+        build(name, *flags)
+    with start(settings={"swap_watch": "20s"}) as weir, Load(weir) as load:
+        for name, _, said in rows:
+            told = swap(weir, name, "--wait")
+            assert told.returncode == 1, (name, told)
+            assert re.search(said, told.stderr), (name, told)
+            assert builds_of_workers(weir) == {"1.0.0"}, name
+            assert "came back by itself: " in weir.run("plugin", "list").stdout
+        assert load.count(200, "1.0.0") > 0
+        build("good")
+        told = swap(weir, "good", "--watch", "1", "--wait")
+        assert told.returncode == 0 and "it did well" in told.stdout, told
+        assert builds_of_workers(weir) == {"good"}
+
+
+def test_a_canary_goes_first():
+    build("2.0.0")
+    build("fails", "-DFAIL_OF=20")
+    with start(workers=3) as weir, Load(weir, clients=6) as load:
+        seen = {}
+        asker = threading.Thread(target=lambda: seen.update(told=swap(weir, "2.0.0", "--canary", "1", "--watch", "2")))
+        asker.start()
+        wait_for("the canary serves", lambda: "1 of 3 workers serve the new build" in weir.log_text())
+        wait_for("both builds answer", lambda: builds_of_workers(weir) == {"1.0.0", "2.0.0"})
+        asker.join()
+        assert seen["told"].returncode == 0, seen
+        assert builds_of_workers(weir) == {"2.0.0"}
+        assert not load.bad(), load.bad()
+        told = swap(weir, "fails", "--canary", "30%", "--watch", "20")
+        assert told.returncode == 1 and "it failed" in told.stderr, told
+        assert "goes back to policy 2.0.0" in told.stderr, told
+        assert builds_of_workers(weir) == {"2.0.0"}
+        told = swap(weir, "2.0.0", "--canary", "3")
+        assert told.returncode == 1 and "expected fewer than all workers" in told.stderr, told
+
+
+def test_quarantine():
+    build("crash", "-DCRASH_OF=1000000")  # crashes when a request asks for it
+    rows = [  # on_quarantine, status of its route then
+        ("closed", 503), ("bypass", 200)]
+    for how, status in rows:
+        with start(first="crash", policy=f"  on_quarantine: {how}\n") as weir:
+            for _ in range(3):
+                with weir.connect() as conn:
+                    conn.send_request("GET", "/", [("X-Crash", "1")])
+                    assert conn.ended()
+                wait_for("all are there", lambda: len(weir.workers()) == 2)
+            wait_for("it is taken out", lambda: weir.get("/").status == status and
+                     weir.get("/").get("x-build") is None)
+            assert weir.get("/free").status == 200, "other routes are served"
+            listed = weir.run("plugin", "list").stdout
+            assert "in quarantine: it ended workers 3 times, last by SIGSEGV in policy crash" in listed, listed
+            told = weir.reload()
+            assert told.returncode == 0 and "is in quarantine" in told.stdout, told
+            assert weir.get("/").status == status, "a reload does not bring it back"
+            assert weir.get("/", headers=[("X-Crash", "1")]).status == status, "none of its code runs"
+            told = swap(weir, "1.0.0")
+            assert told.returncode == 0, told
+            assert builds_of_workers(weir) == {"1.0.0"}, "another build serves again"
+
+
+def test_crashes_bring_the_previous_build_back():
+    build("crash", "-DCRASH_OF=1000000")
+    with start() as weir:
+        assert swap(weir, "crash").returncode == 0
+        for _ in range(3):
+            with weir.connect() as conn:
+                conn.send_request("GET", "/", [("X-Crash", "1")])
+                assert conn.ended()
+            wait_for("all are there", lambda: len(weir.workers()) == 2)
+        wait_for("it is back", lambda: builds_of_workers(weir, 8) == {"1.0.0"})
+        assert "came back by itself: it ended workers 3 times" in weir.run("plugin", "list").stdout
+
+
+def test_files_that_change_are_swapped():
+    build("2.0.0")
+    build("refuses", "-DON_CONFIGURE=1")
+    with start(settings={"plugin_watch": "on"}) as weir, Load(weir, clients=2, pause=0.005) as load:
+        wait_for("traffic", lambda: load.count(200, "1.0.0") > 5)
+
+        def replace(name):
+            with open(build(name), "rb") as source, open(weir.plugins + "/beside", "wb") as target:
+                target.write(source.read())
+            os.rename(weir.plugins + "/beside", weir.plugins + "/policy.so")
+        replace("2.0.0")
+        wait_for("it is taken", lambda: builds_of_workers(weir, 8) == {"2.0.0"})
+        replace("refuses")
+        wait_for("it is refused", lambda: "refuses its configuration" in weir.log_text())
+        assert builds_of_workers(weir) == {"2.0.0"}
+        with open(build("1.0.0"), "rb") as source, open(weir.plugins + "/policy.so", "wb") as target:
+            data = source.read()
+            for at in range(0, len(data), 4096):  # copied in place, slowly: a half-written file never runs
+                target.write(data[at:at + 4096])
+                target.flush()
+                time.sleep(0.05)
+        wait_for("it is taken", lambda: builds_of_workers(weir, 8) == {"1.0.0"})
+    assert not load.bad(), load.bad()
+
+
+def mapped_images(pid):
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as f:
+        return {m.group(0) for m in re.finditer(r"policy\.\w{64}\.so", f.read())}
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+
+
+def test_many_swaps():
+    swaps = int(os.environ.get("WEIR_SWAPS", "10" if is_sanitized() else "60"))
+    build("2.0.0")
+    with start() as weir, Load(weir) as load:
+        wait_for("traffic", lambda: load.count(200) > 200)
+        for i in range(4):
+            swap(weir, "2.0.0" if i % 2 == 0 else "1.0.0")
+        pids = weir.workers()
+        before = {pid: resident(pid) for pid in pids}
+        slowest = 0.0
+        for i in range(swaps):
+            name = "2.0.0" if i % 2 == 0 else "1.0.0"
+            begun = time.monotonic()
+            told = swap(weir, name)
+            slowest = max(slowest, time.monotonic() - begun)
+            assert told.returncode == 0, told
+            if i % 20 == 0:
+                assert builds_of_workers(weir, 8) == {name}
+        assert weir.workers() == pids, "no worker was replaced"
+        if not is_sanitized():
+            for pid in pids:
+                wait_for("the old image is unmapped", lambda p=pid: len(mapped_images(p)) == 1, 5)
+        after = {pid: resident(pid) for pid in pids}
+        assert len(os.listdir(weir.dir + "/images")) <= 2, os.listdir(weir.dir + "/images")
+        print(f"     {swaps} swaps, the slowest {slowest:.2f} s, {load.count()} requests, memory of workers "
+              + ", ".join(f"{before[p]} -> {after[p]} KiB" for p in pids))
+        if not is_sanitized():
+            assert all(after[p] < before[p] * 1.10 + 1024 for p in pids), (before, after)
+    assert not load.bad(), load.bad()
+
+
+run_tests(globals())
