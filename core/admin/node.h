@@ -44,6 +44,7 @@ struct node_scrape { /* what one scrape collects and where it stands */
     struct node_process sum;
 
     size_t upstream, target; /* node_targets.c: which comes next */
+    uint32_t build;          /* node_builds.c */
 };
 /* One process at a time: reading /proc takes its while. False: all are known. */
 bool node_gather(struct node_scrape *scrape);
@@ -63,6 +64,20 @@ const struct node_family *node_families(size_t *out_count);
 /* A policy of the configuration asked for it. */
 bool node_targets_wanted(const struct node_scrape *scrape);
 bool node_targets_render(struct node_scrape *scrape, const struct node_family *family,
+                         struct buf *out);
+
+/* --- builds of plugins: node_builds.c */
+
+bool node_builds_wanted(const struct node_scrape *scrape); /* there are any */
+bool node_builds_number(struct node_scrape *scrape, const struct node_family *family,
+                        struct buf *out); /* at family->offset in struct build_totals */
+bool node_builds_info(struct node_scrape *scrape, const struct node_family *family,
+                      struct buf *out);
+bool node_builds_calls(struct node_scrape *scrape, const struct node_family *family,
+                       struct buf *out);
+bool node_builds_seconds(struct node_scrape *scrape, const struct node_family *family,
+                         struct buf *out);
+bool node_builds_latency(struct node_scrape *scrape, const struct node_family *family,
                          struct buf *out);
 
 /* An enabled policy of that plugin has `flag: true` in its configuration; NULL: has any. */

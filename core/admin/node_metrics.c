@@ -4,6 +4,7 @@
 
 #include "admin/node.h"
 #include "base/auto.h"
+#include "plugin_host/builds.h"
 #include "plugin_host/metrics.h"
 
 /* Names with kong_ are Kong's, so that its dashboards and alerts go on working; those with process_
@@ -239,6 +240,7 @@ static bool of_workers(struct node_scrape *scrape, const struct node_family *fam
 #define USAGE(member) of_usage, offsetof(struct shared_usage, member)
 #define FACT(member) of_facts, offsetof(struct gateway_facts, member)
 #define PROCESS(member) of_processes, offsetof(struct node_process, member)
+#define BUILD(member) node_builds_number, offsetof(struct build_totals, member)
 #define WORKER(member) of_workers, offsetof(struct worker_slot, member)
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "numbers of struct shared_usage are read alike");
 
@@ -292,6 +294,34 @@ static const struct node_family families[] = {
     {"weir_metric_series_limit", "gauge",
      "Series that a family may have before its overflow series, unless its policy says otherwise",
      NULL, series_budget},
+    {"weir_plugin_arena_bytes_total", "counter",
+     "Memory that policies of a build took for single requests", node_builds_wanted,
+     BUILD(arena_bytes)},
+    {"weir_plugin_build_info", "gauge", "1 for each build of a plugin that is or was loaded",
+     node_builds_wanted, node_builds_info},
+    {"weir_plugin_calls_total", "counter", "Calls of hooks that have returned, by their verdict",
+     node_builds_wanted, node_builds_calls},
+    {"weir_plugin_exchange_seconds_total", "counter",
+     "Time from first to last byte of the requests in weir_plugin_exchanges_total",
+     node_builds_wanted, node_builds_latency},
+    {"weir_plugin_exchanges_active", "gauge", "Requests in flight that a build has a policy for",
+     node_builds_wanted, BUILD(in_flight)},
+    {"weir_plugin_exchanges_total", "counter", "Requests that a build had a policy for",
+     node_builds_wanted, BUILD(exchanges)},
+    {"weir_plugin_images", "gauge", "Workers that have a build loaded", node_builds_wanted,
+     BUILD(loaded)},
+    {"weir_plugin_images_pinned", "gauge", "Workers that have a build loaded and cannot unload it",
+     node_builds_wanted, BUILD(pinned)},
+    {"weir_plugin_policies", "gauge", "Policies of a build in the configurations of all workers",
+     node_builds_wanted, BUILD(policies)},
+    {"weir_plugin_seconds_total", "counter",
+     "Time in hooks, estimated from the calls of every 64th request", node_builds_wanted,
+     node_builds_seconds},
+    {"weir_plugin_server_errors_total", "counter",
+     "Requests in weir_plugin_exchanges_total that were answered with 500 or above",
+     node_builds_wanted, BUILD(server_errors)},
+    {"weir_plugin_suspended", "gauge", "Hooks that wait to be woken", node_builds_wanted,
+     BUILD(suspended)},
     {"weir_pool_dialed_total", "counter", "Target connections that were dialed", NULL,
      TOTAL(pool_dialed)},
     {"weir_pool_reused_total", "counter", "Requests sent over a kept target connection", NULL,

@@ -1,13 +1,22 @@
 /* Bump allocation over a list of chunks. The arena's own record lies in the first chunk, so a
  * recycled exchange costs no heap call at all. A piece larger than a chunk gets a chunk of its own
- * size, which goes back to the heap instead of the pool. */
+ * size, which goes back to the heap instead of the pool.
+ * Without a pool chunks grow with the arena. Large ones come from the system: a configuration of
+ * many MiB that is replaced leaves no holes in the heap, and goes back whole and at once. */
 #include "base/arena.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { HEAP_CHUNK = 16 * 1024, ALIGNMENT = 16 };
+enum {
+    HEAP_CHUNK = 16 * 1024,
+    MAPPED_CHUNK = 128 * 1024, /* from here on mapped */
+    LARGEST_CHUNK = 1024 * 1024,
+    PAGE = 4096,
+    ALIGNMENT = 16
+};
 
 struct arena_chunk {
     struct arena_chunk *next;
@@ -51,9 +60,37 @@ void arena_pool_destroy(struct arena_pool *pool)
     free(pool);
 }
 
-static size_t usual_size(const struct arena_pool *pool)
+/* For an arena that holds `used` bytes. */
+static size_t usual_size(const struct arena_pool *pool, size_t used)
 {
-    return pool == NULL ? (size_t)HEAP_CHUNK : pool->chunk_size;
+    if (pool != NULL)
+        return pool->chunk_size;
+    size_t size = HEAP_CHUNK;
+    while (size < LARGEST_CHUNK && size * 4 <= used)
+        size *= 2;
+    return size;
+}
+
+#ifdef ARENA_POISON
+/* The leak checker looks for pointers in the heap only. */
+static bool is_mapped(const struct arena_pool *pool, size_t size)
+{
+    (void)pool, (void)size;
+    return false;
+}
+#else
+static bool is_mapped(const struct arena_pool *pool, size_t size)
+{
+    return pool == NULL && size >= MAPPED_CHUNK;
+}
+#endif
+
+/* Zeros. A chunk that many pieces will fill gets its pages in one go. */
+static struct arena_chunk *chunk_map(size_t size)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (size <= LARGEST_CHUNK ? MAP_POPULATE : 0);
+    void *chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return chunk == MAP_FAILED ? NULL : chunk;
 }
 
 static struct arena_chunk *chunk_take(struct arena_pool *pool, size_t size)
@@ -64,7 +101,7 @@ static struct arena_chunk *chunk_take(struct arena_pool *pool, size_t size)
         pool->idle = chunk->next;
         pool->count--;
     } else {
-        chunk = malloc(size);
+        chunk = is_mapped(pool, size) ? chunk_map(size) : malloc(size);
         if (chunk == NULL)
             return NULL;
     }
@@ -80,6 +117,10 @@ static void chunk_put(struct arena_pool *pool, struct arena_chunk *chunk)
     ARENA_OPEN(chunk, chunk->size);
     if (pool != NULL)
         pool->lent--;
+    if (is_mapped(pool, chunk->size)) {
+        (void)munmap(chunk, chunk->size);
+        return;
+    }
     if (pool == NULL || chunk->size != pool->chunk_size || pool->count >= pool->keep) {
         free(chunk);
         return;
@@ -116,7 +157,7 @@ static char *first_piece(struct arena *arena)
 
 struct arena *arena_create(struct arena_pool *pool)
 {
-    struct arena_chunk *chunk = chunk_take(pool, usual_size(pool));
+    struct arena_chunk *chunk = chunk_take(pool, usual_size(pool, 0));
     if (chunk == NULL)
         return NULL;
     struct arena *arena = (void *)((char *)chunk + CHUNK_RECORD);
@@ -147,8 +188,10 @@ void arena_destroy(struct arena *arena)
 
 static bool add_chunk(struct arena *arena, size_t size)
 {
-    size_t usual = usual_size(arena->pool);
+    size_t usual = usual_size(arena->pool, arena_used(arena));
     size_t needed = CHUNK_RECORD + size;
+    if (is_mapped(arena->pool, needed))
+        needed = (needed + (PAGE - 1)) & ~(size_t)(PAGE - 1);
     struct arena_chunk *chunk = chunk_take(arena->pool, needed > usual ? needed : usual);
     if (chunk == NULL)
         return false;
@@ -157,6 +200,23 @@ static bool add_chunk(struct arena *arena, size_t size)
     arena->chunks = chunk;
     start_at(arena, (char *)chunk + CHUNK_RECORD);
     return true;
+}
+
+/* A piece that fills a mapped chunk of its own goes behind the current one, whose rest is not lost:
+ * zeros. The last chunk of the list, with the arena's record, stays the last. NULL: not so. */
+static void *piece_alone(struct arena *arena, size_t size)
+{
+    size_t needed = (CHUNK_RECORD + size + (PAGE - 1)) & ~(size_t)(PAGE - 1);
+    if (size < MAPPED_CHUNK || !is_mapped(arena->pool, needed) || arena->chunks->next == NULL)
+        return NULL;
+    struct arena_chunk *chunk = chunk_take(NULL, needed);
+    if (chunk == NULL)
+        return NULL;
+    chunk->next = arena->chunks->next;
+    arena->chunks->next = chunk;
+    arena->before += size;
+    set_end(arena);
+    return (char *)chunk + CHUNK_RECORD;
 }
 
 void *arena_alloc_slow(struct arena *arena, size_t size, size_t align)
@@ -168,6 +228,9 @@ void *arena_alloc_slow(struct arena *arena, size_t size, size_t align)
     size_t skip = (size_t)(-(uintptr_t)arena->at & (align - 1));
     size_t room = (size_t)(arena->end - arena->at);
     if (room < skip || size > room - skip) {
+        char *alone = piece_alone(arena, size);
+        if (alone != NULL)
+            return alone;
         if (!add_chunk(arena, size))
             return NULL;
         skip = 0; /* a chunk starts aligned for anything */
@@ -180,7 +243,12 @@ void *arena_alloc_slow(struct arena *arena, size_t size, size_t align)
 
 void *arena_zalloc(struct arena *arena, size_t size)
 {
-    void *piece = arena_alloc(arena, size);
+    bool over =
+        size > SIZE_MAX / 4 || (arena->limit != 0 && size > arena->limit - arena_used(arena));
+    void *piece = over ? NULL : piece_alone(arena, size);
+    if (piece != NULL)
+        return piece;
+    piece = arena_alloc(arena, size);
     if (piece != NULL)
         memset(piece, 0, size);
     return piece;

@@ -2,19 +2,25 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 /* Fetched once and kept for the life of the process: EVP_sha256() would look the provider up again
- * on every call. */
-static EVP_MD *fetched(EVP_MD **slot, const char *name)
+ * on every call. Any thread may be the first, and a second one that fetches too drops its own. */
+static EVP_MD *fetched(EVP_MD *_Atomic *slot, const char *name)
 {
-    if (*slot == NULL)
-        *slot = EVP_MD_fetch(NULL, name, NULL);
-    CHECK_THAT(*slot != NULL); /* both are part of every OpenSSL 3 default provider */
-    return *slot;
+    EVP_MD *known = atomic_load_explicit(slot, memory_order_acquire), *other = NULL;
+    if (known != NULL)
+        return known;
+    known = EVP_MD_fetch(NULL, name, NULL);
+    CHECK_THAT(known != NULL); /* both are part of every OpenSSL 3 default provider */
+    if (atomic_compare_exchange_strong(slot, &other, known))
+        return known;
+    EVP_MD_free(known);
+    return other;
 }
 
-static EVP_MD *sha1_algorithm, *sha256_algorithm;
+static EVP_MD *_Atomic sha1_algorithm, *_Atomic sha256_algorithm;
 
 void digest_sha1(unsigned char out[DIGEST_SHA1], struct span s)
 {

@@ -11,7 +11,7 @@
 enum { LINE_SIZE = 4096 };
 
 static const char *const names[LOG_LEVELS] = {"debug", "info", "notice", "warn", "error", "crit"};
-static enum log_level threshold = LOG_NOTICE;
+static _Atomic enum log_level threshold = LOG_NOTICE;
 static char speaker[32] = "weir";
 static char *file_path; /* NULL: stderr */
 static int file = STDERR_FILENO;
@@ -52,8 +52,9 @@ void log_reopen(void)
         log_error("cannot open the log file %s again: %s", file_path, strerrordesc_np(errno));
         return;
     }
-    (void)close(file);
-    file = fd;
+    /* Another thread may be writing: the number stays, the file behind it changes. */
+    (void)dup3(fd, file, O_CLOEXEC);
+    (void)close(fd);
 }
 
 void log_set_level(enum log_level level)

@@ -7,8 +7,9 @@
 
 #include "base/check.h"
 
-static uint64_t state[4];
-static bool seeded;
+/* Of each thread its own. */
+static _Thread_local uint64_t state[4];
+static _Thread_local bool seeded;
 
 void random_secret(void *out, size_t size)
 {

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <locale.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,9 +53,22 @@ bool text_to_i64(struct span s, int64_t *out_value)
     return true;
 }
 
+/* Any thread may be the first; a second one that makes it too drops its own. */
+static locale_t c_locale(void)
+{
+    static _Atomic(locale_t) made;
+    locale_t known = atomic_load_explicit(&made, memory_order_acquire), other = NULL;
+    if (known != NULL)
+        return known;
+    known = newlocale(LC_ALL_MASK, "C", NULL);
+    if (known == NULL || atomic_compare_exchange_strong(&made, &other, known))
+        return known;
+    freelocale(known);
+    return other;
+}
+
 bool text_to_double(struct span s, double *out_value)
 {
-    static locale_t c_locale;
     char text[64];
     /* strtod() also takes spaces, hex, "inf" and "nan": none is a number in YAML's core or JSON. */
     if (s.size == 0 || s.size >= sizeof(text))
@@ -64,12 +78,11 @@ bool text_to_double(struct span s, double *out_value)
             return false;
     memcpy(text, s.data, s.size);
     text[s.size] = '\0';
-    if (c_locale == NULL)
-        c_locale = newlocale(LC_ALL_MASK, "C", NULL);
-    if (c_locale == NULL)
+    locale_t locale = c_locale();
+    if (locale == NULL)
         return false;
     char *end;
-    double value = strtod_l(text, &end, c_locale);
+    double value = strtod_l(text, &end, locale);
     if (*end != '\0' || value != value || value > 1.7e308 || value < -1.7e308)
         return false;
     *out_value = value;

@@ -65,23 +65,34 @@ static void complain(const char *prefix, enum weir_err err)
                       err == WEIR_ERR_SYSTEM ? strerrordesc_np(errno) : weir_err_text(err));
 }
 
-int cli_ask(const char *prefix, const char *question, uint32_t timeout_ms)
+int cli_ask_for(const char *prefix, const char *question, uint32_t timeout_ms,
+                struct buf *out_answer, struct span *out_text)
 {
-    AUTO_BUF answer = BUF_INIT;
-    enum weir_err err = process_ask(prefix, question, timeout_ms, &answer);
+    enum weir_err err = process_ask(prefix, question, timeout_ms, out_answer);
     if (err != WEIR_OK) {
         complain(prefix, err);
         return CLI_FAILED;
     }
-    struct span text = buf_view(&answer);
+    struct span text = buf_view(out_answer);
     size_t end = span_find(text, '\n');
     int code = CLI_FAILED;
     if (!read_code(span_first(text, end), &code)) {
         (void)fprintf(stderr, "weir: %s/weir.sock: an answer that is none of weir's\n", prefix);
         return CLI_FAILED;
     }
-    text = span_from(text, end + 1);
-    (void)fprintf(code == CLI_OK ? stdout : stderr, "%.*s", SPAN_ARG(text));
+    *out_text = span_from(text, end + 1);
+    if (code != CLI_OK)
+        (void)fprintf(stderr, "%.*s", SPAN_ARG(*out_text));
+    return code;
+}
+
+int cli_ask(const char *prefix, const char *question, uint32_t timeout_ms)
+{
+    AUTO_BUF answer = BUF_INIT;
+    struct span text;
+    int code = cli_ask_for(prefix, question, timeout_ms, &answer, &text);
+    if (code == CLI_OK)
+        (void)fprintf(stdout, "%.*s", SPAN_ARG(text));
     return code;
 }
 

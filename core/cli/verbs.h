@@ -13,6 +13,7 @@ int cli_run(int argc, char **argv);
 int cli_reload(int argc, char **argv);
 int cli_stop(int argc, char **argv);
 int cli_health(int argc, char **argv);
+int cli_top(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_plugin(int argc, char **argv);
 int cli_echo(int argc, char **argv);
@@ -22,7 +23,7 @@ int cli_version(int argc, char **argv);
  * two spaces is a term, and its meaning follows after two or more; the man page tells them apart by
  * that. */
 extern const char cli_run_details[], cli_reload_details[], cli_stop_details[], cli_health_details[],
-    cli_check_details[], cli_plugin_details[], cli_echo_details[];
+    cli_check_details[], cli_plugin_details[], cli_echo_details[], cli_top_details[];
 
 /* argv as main() got it. */
 int cli_main(int argc, char **argv);
@@ -46,6 +47,9 @@ const char *cli_prefix(int argc, char **argv);
 /* Ask the gateway that runs on `prefix`; the answer goes to stdout, or to stderr when it failed.
  * The exit code to end with. */
 int cli_ask(const char *prefix, const char *question, uint32_t timeout_ms);
+/* The same, but a good answer is the caller's: *out_text, in the bytes of *out_answer. */
+int cli_ask_for(const char *prefix, const char *question, uint32_t timeout_ms,
+                struct buf *out_answer, struct span *out_text);
 
 /* Where plugins are: WEIR_PLUGIN_PATH, else lib/weir/plugins beside the folder of this binary.
  * Static storage. */

@@ -12,7 +12,7 @@
 #include "net/loop.h"
 
 /* A request passes the loop several times, so a slice is a fraction of what it may be late by. */
-enum { SLICE_US = 200, STACK_SIZE = 8 << 20, NICE = 10 };
+enum { SLICE_US = 200, STACK_SIZE = 8 << 20, NICER = 10 };
 
 /* The semaphores are all that loop and thread share at one time: between `go` and `told` everything
  * here belongs to the thread, else to the loop. A lock could be held by the thread while it is
@@ -53,6 +53,17 @@ static void tell(struct background *background)
     loop_async_send(&background->async);
 }
 
+/* Of this thread alone, from where the process stands, and for good: nobody may go back without a
+ * privilege. SCHED_BATCH: it does not take the processor from one that wakes. */
+static void yield_to_others(void)
+{
+    id_t thread = (id_t)syscall(SYS_gettid);
+    const struct sched_param none = {0};
+    int now = getpriority(PRIO_PROCESS, thread);
+    (void)setpriority(PRIO_PROCESS, thread, now + NICER > 19 ? 19 : now + NICER);
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+}
+
 /* As many steps as there are for the thread; `at` stays at the last one. */
 static enum weir_err run_beside(struct job *job)
 {
@@ -70,15 +81,16 @@ static enum weir_err run_beside(struct job *job)
 static void *thread_main(void *arg)
 {
     struct background *background = arg;
-    /* Of this thread alone. SCHED_BATCH: it never takes the processor from one that wakes. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
-    const struct sched_param none = {0};
-    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+    bool yields = false;
     for (;;) {
         wait_for(&background->go);
         if (background->ending)
             return NULL;
-        background->result = run_beside(current(background));
+        struct job *job = current(background);
+        if (job->heavy && !yields)
+            yield_to_others();
+        yields = yields || job->heavy;
+        background->result = run_beside(job);
         background->work = NULL;
         tell(background);
     }
@@ -161,6 +173,8 @@ static void on_turn(struct loop_task *task)
         return;
     if (job->cancelled) {
         finish(job, WEIR_ERR_CLOSED);
+    } else if (job->at == job->step_count) {
+        finish(job, WEIR_OK);
     } else if (job->steps[job->at].place == JOB_BESIDE && start_thread(background)) {
         background->away = true;
         (void)sem_post(&background->go);
@@ -214,6 +228,8 @@ static void run_to_the_end(struct background *background)
             hear(background);
         } else if (job->cancelled) {
             finish(job, WEIR_ERR_CLOSED);
+        } else if (job->at == job->step_count) {
+            finish(job, WEIR_OK);
         } else {
             run_on_loop(job, slice_endless());
         }

@@ -1,8 +1,8 @@
 /* Long work that must not stall the loop: jobs made of steps, one job at a time and in order. Steps
- * of the core alone run on a thread beside the loop that yields to everything else; steps that call
- * plugins or touch what belongs to the loop run there, in short slices between the requests. The
- * two never run at the same time: a job belongs to the one that runs its step. Started by the first
- * job; one thread for the life of a worker, parked while there is no job. */
+ * of the core alone run on a thread beside the loop; steps that call plugins or touch what belongs
+ * to the loop run there, in short slices between the requests. The two never run at the same time:
+ * a job belongs to the one that runs its step. Started by the first job; one thread for the life of
+ * a worker, parked while there is no job. */
 #ifndef WEIR_GATEWAY_BACKGROUND_H
 #define WEIR_GATEWAY_BACKGROUND_H
 
@@ -33,6 +33,8 @@ struct job { /* embedded in its owner; zero it before job_init() */
     size_t step_count, at;
     struct background *background; /* NULL: not given to one, or over */
     atomic_bool cancelled;
+    bool
+        heavy; /* more than a few ms: from its first step on the thread yields to everything else */
     /* Once, from the loop: all steps are done, one has failed (its error), or CLOSED: cancelled.
      * May free the job and add others. */
     void (*done)(struct job *job, enum weir_err err);

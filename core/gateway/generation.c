@@ -6,6 +6,8 @@
 
 #include "gateway/forward.h"
 
+enum { SMALL_TEXT = 128 * 1024 }; /* compiled in a few ms */
+
 /* A build half done: undone as a whole when a step fails. */
 struct generation_build {
     struct job job; /* first */
@@ -236,6 +238,7 @@ struct generation_build *generation_build_begin(const struct generation_source *
     if (build == NULL)
         return NULL;
     build_init(build, source, problems, COUNT_OF(build_steps), built);
+    build->job.heavy = source->text.size > SMALL_TEXT;
     build->done = done;
     build->user = user;
     background_add(source->background, &build->job);

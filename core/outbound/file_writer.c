@@ -2,6 +2,7 @@
  * does every call that a disk may hold up. It reads neither the loop's clock nor its lists and logs
  * nothing: what there is to say lies in the file's counts until the loop looks. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,16 +59,17 @@ void file_lose_lines(struct file *file)
     file->from = file->end = file->capacity = file->sent = file->busy = 0;
 }
 
-/* Whole lines for one call: as many as are small, or one. */
+/* Whole lines for one call: as many as are small, or one. More than PIPE_BUF bytes may be taken in
+ * part by a pipe, and another worker's line would come between. */
 static size_t next_lines(const struct file *file)
 {
     const char *first = file->bytes + file->from;
-    size_t waiting = file_waiting(file);
-    if (waiting <= WRITE_BYTES)
+    size_t waiting = file_waiting(file), most = file->target.is_regular ? WRITE_BYTES : PIPE_BUF;
+    if (waiting <= most)
         return waiting;
-    const char *last = memrchr(first, '\n', WRITE_BYTES);
+    const char *last = memrchr(first, '\n', most);
     if (last == NULL)
-        last = memchr(first + WRITE_BYTES, '\n', waiting - WRITE_BYTES);
+        last = memchr(first + most, '\n', waiting - most);
     return last == NULL ? waiting : (size_t)(last - first) + 1;
 }
 

@@ -16,7 +16,7 @@ enum {
     DEFAULT_MODE = 0644,
     STACK_BYTES = 256 << 10,
     STALL_MS = 1000,    /* a call that takes so long counts as one that hangs */
-    HANG_SLACK_MS = 500 /* the writer ends a file itself, unless it hangs */
+    HANG_SLACK_MS = 250 /* the writer ends a file itself, unless it hangs */
 };
 
 /* Numbers that a report is about. */
@@ -305,7 +305,7 @@ bool files_are_finished(const struct files *files)
 
 static void wait_for_writer(struct files *files)
 {
-    uint64_t until_ms = files_now_ms() + FILES_CLOSE_MS;
+    uint64_t until_ms = files_now_ms() + FILES_END_MS;
     (void)pthread_mutex_lock(&files->lock);
     files->ending = true;
     LIST_FOREACH (node, &files->work) {

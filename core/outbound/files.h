@@ -15,12 +15,13 @@ struct loop;
 
 enum {
     FILES_CLOSE_MS = 2000, /* what waits for a closed file is tried so long */
+    FILES_END_MS = 1500,   /* the same at the end of the worker, which somebody waits for */
     FILES_REPORT_MS = 1000 /* between two looks at what has changed */
 };
 
 /* `loop` is borrowed. NULL without memory. [worker] */
 WEIR_MUST_USE struct files *files_create(struct loop *loop);
-/* Every file is closed and ends, within FILES_CLOSE_MS: at once when all is written, and what a
+/* Every file is closed and ends, within FILES_END_MS: at once when all is written, and what a
  * file refuses now is not tried again. A thread that hangs in a write then is left behind with what
  * it holds, for the end of the process. Not inside a report. NULL is fine. */
 void files_destroy(struct files *files);

@@ -112,4 +112,8 @@ weir_status call_correlate(weir_request *request, weir_str id, uint32_t flags);
 weir_token call_park(weir_request *request, uint32_t deadline_ms, weir_wake_hook *on_wake);
 weir_status call_wake(const weir_host *host, weir_token token);
 
+weir_status call_state_set(weir_state *state, weir_str key, weir_str value);
+weir_str call_state_get(const weir_state *state, weir_str key);
+void call_state_each(const weir_state *state, weir_state_hook *hook, void *user);
+
 #endif

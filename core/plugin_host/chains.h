@@ -103,6 +103,10 @@ WEIR_MUST_USE enum weir_err policies_start_some(struct policies *policies,
 WEIR_MUST_USE enum weir_err policies_end(struct policies *policies, const struct slice *slice);
 void policies_free(struct policies *policies);
 
+/* `to` is about to take the place of `from`: policies that are in both (by plugin and id) hand over
+ * what they export. */
+void policies_hand_over(struct policies *from, struct policies *to);
+
 /* What runs when no route is known: global policies only. Never NULL. */
 const struct chain_set *policies_global(const struct policies *policies);
 /* Of a route. Whether a request came over TLS makes no difference: the `protocols` of a policy only

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct image {
     void *handle;        /* of dlopen */
     struct arena *arena; /* the tables below */
     weir_plugin plugin;
+    char *path; /* of the copy that is mapped */
     char hash[IMAGE_HASH_TEXT];
     bool pinned;
     struct build_totals *row; /* borrowed */
@@ -205,6 +207,8 @@ static enum weir_err negotiate(struct load *load, const weir_plugin *offered)
 static enum weir_err open_copy(struct load *load)
 {
     typedef const weir_plugin *entry(const weir_host *);
+    if ((load->image->path = strdup(load->path)) == NULL)
+        return refuse(load, WEIR_ERR_NO_MEMORY, "no memory");
     load->image->handle = dlopen(load->path, RTLD_NOW | RTLD_LOCAL);
     if (load->image->handle == NULL)
         return refuse(load, WEIR_ERR_INVALID, "%s", dlerror());
@@ -253,16 +257,54 @@ enum weir_err image_load(const char *name, const char *source, const char *copie
     return image_load_bytes(name, source, buf_view(&file), copies, host, out_image, out_refusal);
 }
 
+#ifndef WEIR_NO_DLCLOSE
+struct mapped_search {
+    const char *path;
+    bool found;
+};
+
+static int compare_mapped(struct dl_phdr_info *info, size_t size, void *user)
+{
+    struct mapped_search *search = user;
+    (void)size;
+    search->found = search->found || strcmp(info->dlpi_name, search->path) == 0;
+    return search->found;
+}
+
+/* Lets go, and looks whether it is gone: dlclose() does not say. */
+static bool let_go(struct image *image)
+{
+    struct mapped_search search = {image->path, false};
+    (void)dlclose(image->handle);
+    (void)dl_iterate_phdr(compare_mapped, &search);
+    image->handle =
+        search.found ? dlopen(image->path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) : NULL;
+    return !search.found;
+}
+#else
+/* A sanitizer's trace needs the names of an image until the process ends. */
+static bool let_go(struct image *image)
+{
+    image->handle = NULL;
+    return true;
+}
+#endif
+
+bool image_unload(struct image *image)
+{
+    if (image->handle == NULL)
+        return true;
+    image->pinned = image->pinned || !let_go(image);
+    return !image->pinned;
+}
+
 void image_close(struct image *image)
 {
     if (image == NULL)
         return;
-        /* A sanitizer's trace needs the names of an image until the process ends. */
-#ifndef WEIR_NO_DLCLOSE
-    if (image->handle != NULL && !image->pinned)
-        (void)dlclose(image->handle);
-#endif
+    (void)!image_unload(image);
     arena_destroy(image->arena);
+    free(image->path);
     free(image);
 }
 

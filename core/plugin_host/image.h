@@ -36,6 +36,9 @@ WEIR_MUST_USE enum weir_err image_load_bytes(const char *name, const char *sourc
                                              struct span bytes, const char *copies,
                                              const weir_host *host, struct image **out_image,
                                              struct image_refusal *out_refusal);
+/* Have the linker let go of it. False: it stays mapped all the same (the linker says nothing of
+ * that), and the image is pinned from now on. Nothing of the plugin may be in use any more. */
+WEIR_MUST_USE bool image_unload(struct image *image);
 /* Unloads unless the image is pinned; NULL is fine. Nothing of the plugin may be in use any more.
  */
 void image_close(struct image *image);

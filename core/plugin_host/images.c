@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/map.h"
 #include "plugin_host/builds.h"
 #include "plugin_host/elf_lint.h"
@@ -123,6 +124,21 @@ static enum weir_err remember(struct images *images, struct counted *counted)
     return err;
 }
 
+/* An earlier build of the plugin cannot be unloaded: the next one will be no better. */
+static bool has_stuck(const struct images *images, const char *name)
+{
+    size_t cursor = 0, size = strlen(name);
+    struct span key;
+    void *value;
+    while (map_next(images->by_key, &cursor, &key, &value)) {
+        const struct counted *counted = value;
+        if (image_is_pinned(counted->image) && key.size > size && key.data[size] == '/' &&
+            memcmp(key.data, name, size) == 0)
+            return true;
+    }
+    return false;
+}
+
 static enum weir_err load_new(struct images *images, const char *name, const char *source,
                               struct span bytes, struct counted *counted,
                               struct image_refusal *out_refusal)
@@ -130,7 +146,7 @@ static enum weir_err load_new(struct images *images, const char *name, const cha
     struct elf_facts facts;
     char why[256];
     if (images->pinned >= PINNED_MAX && elf_lint(bytes, &facts, why, sizeof(why)) == WEIR_OK &&
-        elf_is_pinned(&facts)) {
+        (elf_is_pinned(&facts) || has_stuck(images, name))) {
         (void)snprintf(
             out_refusal->text, sizeof(out_refusal->text),
             "plugin '%.63s': %s cannot be unloaded and %d such images are loaded already", name,
@@ -198,6 +214,13 @@ void images_release(struct images *images, struct image *image)
     /* What stays mapped keeps its table, and is used again when the same build comes back. */
     if (counted->uses > 0 || image_is_pinned(image))
         return;
+    if (!image_unload(image)) {
+        images->pinned++;
+        image_row(image)->pinned = 1;
+        log_warn("plugin %.*s: the linker does not unload it, %zu such images stay mapped",
+                 SPAN_ARG(key_of(counted)), images->pinned);
+        return;
+    }
     (void)map_remove(images->by_key, key_of(counted));
     (void)map_remove(images->by_image, address_of(&counted->image));
     close_counted(counted);

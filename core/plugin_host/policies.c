@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "config/schema.h"
+#include "plugin_host/builds.h"
 #include "plugin_host/image.h"
 
 _Static_assert(sizeof(struct running_policy *) <= POLICY_PREFIX, "the host's record has room");

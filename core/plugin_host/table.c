@@ -88,6 +88,9 @@ static const weir_host every_call = {
     .file_append = call_file_append,
     .file_number = call_file_number,
     .file_close = call_file_close,
+    .state_set = call_state_set,
+    .state_get = call_state_get,
+    .state_each = call_state_each,
 };
 /* clang-format on */
 

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "process/top.h"
 #include "process/watchdog.h"
 
 static void turn(struct master *master)
@@ -122,13 +123,15 @@ static void on_question(struct control_client *client, struct span question, voi
         transaction_ask_reload(master, client);
     } else if (span_equal(question, SPAN("plugins"))) {
         plugin_report(master, client);
+    } else if (span_equal(question, SPAN("top"))) {
+        top_report(master->instance->shared, client);
     } else if (span_equal(question, SPAN("stop"))) {
         control_wait(client, EVENT_STOP);
         if (master->stop == STOP_NONE) /* a second one only waits with the first */
             stop_gently(master);
     } else if (!orders_ask(master, client, question)) {
         control_answer(client, EXIT_FAILED,
-                       SPAN("expected reload, stop, status, plugins, swap or rollback\n"));
+                       SPAN("expected reload, stop, status, top, plugins, swap or rollback\n"));
     }
 }
 

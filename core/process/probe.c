@@ -56,15 +56,15 @@ static void describe_end(const struct probe *probe, struct buf *out)
     death.signal = crashed ? WTERMSIG(probe->status) : 0;
     crashed = crash_tell(probe->crash, probe->pid, &death) || crashed;
     buf_text(out, "the trial of the new configuration ");
-    if (probe->late)
+    if (probe->late) {
         buf_printf(out, "did not end within %" PRIu32 " s", probe->step_ms / 1000);
-    else if (crashed)
-        buf_printf(out, "crashed: SIG%s", sigabbrev_np(death.signal));
-    else
-        buf_printf(out, "ended early with exit code %d", WEXITSTATUS(probe->status));
-    if (death.plugin[0] != '\0')
         death_blame(&death, out);
-    else if (prefix_build_latest(&probe->instance->prefix, probe->number, plugin, sizeof(plugin)))
+    } else {
+        buf_text(out, crashed ? "crashed: " : "ended early: ");
+        death_describe(&death, out);
+    }
+    if (death.plugin[0] == '\0' &&
+        prefix_build_latest(&probe->instance->prefix, probe->number, plugin, sizeof(plugin)))
         buf_printf(out, "; the last plugin it loaded is %s", plugin);
     buf_text(out, "\n");
     crash_backtrace(probe->crash, probe->pid, out);

@@ -12,6 +12,7 @@
 #include "net/deadline.h"
 #include "net/loop.h"
 #include "process/control.h"
+#include "process/top.h"
 #include "process/worker.h"
 
 enum { EVENT_END = 1 };
@@ -156,13 +157,15 @@ static void on_question(struct control_client *client, struct span question, voi
         control_wait(client, EVENT_END);
         if (shared_facts(single->instance->shared)->draining == 0)
             stop(single);
+    } else if (span_equal(question, SPAN("top"))) {
+        top_report(single->instance->shared, client);
     } else if (span_equal(question, SPAN("status"))) {
         bool ready = shared_facts(single->instance->shared)->ready != 0;
         buf_printf(&text, "worker 0: %s, single process, configuration %" PRIu64 "\n",
                    ready ? "ready" : "draining", single->number);
         control_answer(client, ready ? EXIT_FINE : EXIT_FAILED, buf_view(&text));
     } else {
-        control_answer(client, EXIT_FAILED, SPAN("expected reload, stop or status\n"));
+        control_answer(client, EXIT_FAILED, SPAN("expected reload, stop, status or top\n"));
     }
 }
 

@@ -186,6 +186,8 @@ static void check_committed(struct master *master)
 static void take_over(struct master *master)
 {
     struct transaction *transaction = &master->transaction;
+    if (transaction->order != NULL && watch_is_for(&master->watch, transaction->order->plugin))
+        watch_supersede(master);
     candidate_taken(master, transaction->order);
     if (master->committed != NULL)
         prefix_build_remove(&master->instance->prefix, master->committed->number);
@@ -249,6 +251,7 @@ static void send_canary(struct master *master)
     struct transaction *transaction = &master->transaction;
     uint32_t wanted = transaction->order->canary;
     transaction->state = TRANSACTION_CANARY;
+    watch_supersede(master);
     deadline_set(master->loop, &transaction->patience, transaction->candidate->step_ms);
     for (uint32_t i = 0; i < master->instance->workers && wanted > 0; i++) {
         struct seat *seat = &master->seats[i];
@@ -511,6 +514,8 @@ static void begin(struct master *master)
     struct plugin_sources sources;
     AUTO(arena_destroy) struct arena *arena = arena_create(NULL);
     buf_free(&transaction->text);
+    if (transaction->order->automatic && transaction->order->reason[0] != '\0')
+        buf_printf(&transaction->text, "%s\n", transaction->order->reason);
     if (arena == NULL)
         buf_text(&transaction->text, "no memory\n");
     if (arena == NULL ||

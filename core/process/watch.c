@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "plugin_host/builds.h"
 #include "process/master.h"
 
 enum {
@@ -60,8 +61,10 @@ bool watch_is_worse(const struct watch_counts *before, const struct watch_counts
 static struct watch_counts counts_of(const struct master *master, const char *plugin,
                                      const struct build_hash *build)
 {
-    (void)master, (void)plugin, (void)build;
-    return (struct watch_counts){0};
+    struct build_totals totals; /* zero when no worker ever had it */
+    (void)builds_read_of(master->instance->shared, plugin, build->text, -1, &totals);
+    return (struct watch_counts){totals.exchanges, totals.server_errors,
+                                 build_verdicts(&totals, BUILD_FAIL), totals.latency_us};
 }
 
 static struct watch_counts since(const struct watch_counts *now, const struct watch_counts *start)
@@ -80,6 +83,20 @@ void watch_end(struct master *master)
         return;
     watch->active = false;
     deadline_clear(&watch->tick);
+}
+
+void watch_supersede(struct master *master)
+{
+    const struct swap_watch *watch = &master->watch;
+    if (!watch->active)
+        return;
+    AUTO_BUF text = BUF_INIT;
+    buf_printf(&text, "plugin '%s': %s is not watched any more, something else is swapped\n",
+               watch->order.plugin, watch->after_text);
+    log_lines(LOG_NOTICE, "", buf_view(&text));
+    if (watch->order.waits && !watch->canary)
+        control_answer_all(master->control, watch->order.event, EXIT_FINE, buf_view(&text));
+    watch_end(master);
 }
 
 static void give_up(struct master *master, const char *why)
@@ -200,7 +217,7 @@ static bool find_builds(struct master *master, const char *plugin, bool canary)
 void watch_begin(struct master *master, const struct order *order, bool canary)
 {
     struct swap_watch *watch = &master->watch;
-    watch_end(master);
+    watch_supersede(master);
     watch->order = *order;
     watch->canary = canary;
     if (!find_builds(master, order->plugin, canary)) {

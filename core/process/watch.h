@@ -30,6 +30,8 @@ void watch_init(struct master *master);
 void watch_begin(struct master *master, const struct order *order, bool canary);
 /* Nothing more is watched; who waits for its end is told by somebody else. */
 void watch_end(struct master *master);
+/* One at a time is watched: the next begins. */
+void watch_supersede(struct master *master);
 static inline bool watch_is_active(const struct swap_watch *watch)
 {
     return watch->active;

@@ -368,6 +368,9 @@ enum weir_err worker_commit(struct worker *worker, uint64_t number, char *why, s
     }
     worker->candidate = NULL;
     apply_settings(worker, &generation->settings);
+    const struct generation *old = gateway_current(worker->gateway);
+    if (old != NULL)
+        policies_hand_over(old->policies, generation->policies);
     gateway_publish(worker->gateway, generation);
     worker->slot->generation = number;
     if (worker->listening || worker->draining)

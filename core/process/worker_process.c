@@ -20,6 +20,8 @@ struct worker_process {
     int channel;
     struct watch watch;
     struct deadline patience; /* of a drain that nobody else bounds */
+    uint64_t preparing;       /* number of the configuration, 0: none */
+    uint64_t to_commit;       /* that one, as soon as it is prepared; 0: not told yet */
     int code;
     struct channel_buffer buffer;
 };
@@ -49,13 +51,33 @@ static void refuse(struct worker_process *process, uint64_t number, struct span 
         end(process, EXIT_FAILED);
 }
 
+static void commit(struct worker_process *process, uint64_t number)
+{
+    char why[256] = "";
+    bool first = worker_generation(process->worker) == NULL;
+    if (worker_commit(process->worker, number, why, sizeof(why)) != WEIR_OK) {
+        refuse(process, number, span_text(why));
+        /* Published but not listening: of no use. */
+        if (first)
+            end(process, EXIT_FAILED);
+        return;
+    }
+    answer(process, MESSAGE_COMMITTED, number, SPAN_NONE);
+    if (first)
+        answer(process, MESSAGE_READY, number, SPAN_NONE);
+}
+
 static void on_prepared(void *user, uint64_t number, enum weir_err err, struct span text)
 {
     struct worker_process *process = user;
+    bool committed = process->to_commit == number;
+    process->preparing = process->to_commit = 0;
     if (err == WEIR_OK)
         answer(process, MESSAGE_PREPARED, number, SPAN_NONE);
     else
         refuse(process, number, text.size > 0 ? text : span_text(weir_err_text(err)));
+    if (err == WEIR_OK && committed)
+        commit(process, number);
 }
 
 /* Nobody is served yet, and the sooner it can the better. */
@@ -80,6 +102,8 @@ static void on_prepare(struct worker_process *process, const struct message *mes
         prepare_first(process, message->number, message->fd, folder);
         return;
     }
+    process->preparing = message->number;
+    process->to_commit = 0;
     if (err == WEIR_OK)
         err = worker_prepare_beside(process->worker, message->fd, message->number, folder,
                                     on_prepared, process);
@@ -87,20 +111,13 @@ static void on_prepare(struct worker_process *process, const struct message *mes
         on_prepared(process, message->number, err, SPAN_NONE);
 }
 
+/* What was committed long ago is prepared and committed in one breath. */
 static void on_commit(struct worker_process *process, const struct message *message)
 {
-    char why[256] = "";
-    bool first = worker_generation(process->worker) == NULL;
-    if (worker_commit(process->worker, message->number, why, sizeof(why)) != WEIR_OK) {
-        refuse(process, message->number, span_text(why));
-        /* Published but not listening: of no use. */
-        if (first)
-            end(process, EXIT_FAILED);
-        return;
-    }
-    answer(process, MESSAGE_COMMITTED, message->number, SPAN_NONE);
-    if (first)
-        answer(process, MESSAGE_READY, message->number, SPAN_NONE);
+    if (process->preparing == message->number)
+        process->to_commit = message->number;
+    else
+        commit(process, message->number);
 }
 
 static void on_drained(void *user)
@@ -137,6 +154,7 @@ static void on_message(struct worker_process *process, const struct message *mes
         on_commit(process, message);
         break;
     case MESSAGE_ABORT:
+        process->preparing = process->to_commit = 0;
         worker_abort(process->worker);
         break;
     case MESSAGE_DRAIN:

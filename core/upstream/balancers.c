@@ -106,8 +106,7 @@ static enum weir_err allocate(struct arena *arena, struct upstreams *upstreams,
     return WEIR_OK;
 }
 
-/* A policy may send requests to an upstream that no service names, and whoever looks at its health
- * wants to see it. */
+/* Those that no service names are checked too: whoever looks at their health wants to see it. */
 static enum weir_err add_checked(struct balancers *balancers, const struct config *config)
 {
     for (size_t i = 0; i < config->upstream_count; i++) {

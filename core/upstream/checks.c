@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/headers.h"
 
 static bool is_probed(const struct health_checks *checks)
 {
@@ -108,17 +109,34 @@ static uint32_t milliseconds(double seconds)
     return ms <= 0 ? 0 : ms < 1 ? 1 : ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
 }
 
+/* As the file has it, but what would end it early. */
+static void put_path(struct buf *head, struct span path)
+{
+    for (size_t i = 0; i < path.size; i++) {
+        unsigned char byte = (unsigned char)path.data[i];
+        if (byte <= ' ' || byte == 0x7f)
+            buf_printf(head, "%%%02X", byte);
+        else
+            buf_byte(head, (char)byte);
+    }
+}
+
 /* "GET /path HTTP/1.1\r\nName: value\r\n": what is the same for all targets. */
 static struct span make_head(struct checks *checks, const struct health_checks *from)
 {
     AUTO_BUF head = BUF_INIT;
-    buf_printf(&head, "GET %.*s HTTP/1.1\r\n", SPAN_ARG(from->http_path));
+    buf_text(&head, "GET ");
+    put_path(&head, from->http_path);
+    buf_text(&head, " HTTP/1.1\r\n");
     for (size_t i = 0; i < from->header_count; i++) {
         const struct named_list *header = &from->headers[i];
+        if (!http_name_is_valid(header->name))
+            continue;
         checks->has_host |= span_equal_nocase(header->name, SPAN("host"));
         for (size_t j = 0; j < header->values.count; j++)
-            buf_printf(&head, "%.*s: %.*s\r\n", SPAN_ARG(header->name),
-                       SPAN_ARG(header->values.items[j]));
+            if (http_value_is_valid(header->values.items[j]))
+                buf_printf(&head, "%.*s: %.*s\r\n", SPAN_ARG(header->name),
+                           SPAN_ARG(header->values.items[j]));
     }
     return head.failed ? SPAN_NONE : arena_copy(checks->arena, buf_view(&head));
 }
@@ -162,6 +180,19 @@ void upstreams_set_health(struct upstreams *upstreams, struct health_table *tabl
     upstreams->health = table;
 }
 
+/* The newest of an upstream probes; older ones live as long as exchanges that began with them. */
+static void choose_newest(struct upstreams *upstreams, struct span id)
+{
+    bool retired = false;
+    LIST_FOREACH (node, &upstreams->checks) {
+        struct checks *checks = LIST_ENTRY(node, struct checks, link);
+        if (!span_equal(checks->ring->id, id))
+            continue;
+        checks->retired = retired;
+        retired = true;
+    }
+}
+
 struct checks *checks_create(struct ring *ring, const struct upstream *upstream)
 {
     const struct health_checks *from = &upstream->checks;
@@ -186,6 +217,9 @@ struct checks *checks_create(struct ring *ring, const struct upstream *upstream)
     copy_rules(&checks->passive, &from->passive_healthy, &from->passive_unhealthy);
     copy_rules(&checks->active, &from->active_healthy, &from->active_unhealthy);
     list_init(&checks->probes);
+    deadline_init(&checks->tick, checks_look);
+    list_push_front(&ring->upstreams->checks, &checks->link);
+    choose_newest(ring->upstreams, ring->id);
     if (copy_texts(checks, upstream) && take_tls(checks, from))
         return checks;
     checks_destroy(checks);
@@ -198,6 +232,8 @@ void checks_destroy(struct checks *checks)
         return;
     deadline_clear(&checks->tick);
     probes_cancel(checks);
+    list_remove(&checks->link);
+    choose_newest(checks->ring->upstreams, checks->ring->id);
     tls_release(checks->ring->upstreams, checks->tls);
     arena_destroy(checks->arena);
 }

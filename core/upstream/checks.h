@@ -22,6 +22,7 @@ struct check_rules {
 };
 
 struct checks {
+    struct list link; /* upstreams->checks */
     struct ring *ring;
     struct health_table *table; /* borrowed */
     struct arena *arena;        /* of the texts, and of this */
@@ -41,14 +42,15 @@ struct checks {
     struct deadline tick;
     struct list probes;
     uint32_t running;
+    bool retired; /* a newer configuration of this upstream is there: its rules count for probes */
 };
 
 /* Kong's rule: which fields must be set for checks to exist at all. */
 bool checks_wanted(const struct upstream *upstream);
 /* Everything they are made from, for the ring's key. */
 void checks_key(struct buf *key, const struct upstream *upstream);
-/* NULL without memory (or without TLS, when probes need it). The ring has its peers' records later:
- * see checks_begin(). */
+/* NULL without memory (or without TLS, when probes need it). Nothing happens before
+ * checks_plan(). */
 WEIR_MUST_USE struct checks *checks_create(struct ring *ring, const struct upstream *upstream);
 /* Probes that run are given up. NULL is fine. */
 void checks_destroy(struct checks *checks);
@@ -62,9 +64,9 @@ void checks_force(struct checks *checks, struct peer_record *record, bool up);
 struct health_cell *checks_cell(const struct checks *checks, struct peer_record *record);
 
 /* --- schedule.c */
-void checks_begin(struct checks *checks);
-/* The peers or a state changed: look again now. */
+/* The peers or a state changed, or it begins: look for what is due now. */
 void checks_plan(struct checks *checks);
+void checks_look(struct deadline *tick); /* when it comes */
 
 /* --- probe.c */
 /* False without memory. */

@@ -36,6 +36,7 @@ struct upstreams {
     uint32_t scatter;            /* see ring_scatter() */
     struct health_table *health; /* borrowed, or `own`; NULL: not needed yet */
     struct health_table *own;    /* ours: nobody gave one */
+    struct list checks;          /* struct checks, the newest first */
 };
 
 /* --- pools: pool.c */

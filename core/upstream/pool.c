@@ -20,6 +20,7 @@ struct upstreams *upstreams_create(struct loop *loop, struct resolver *resolver)
     list_init(&upstreams->all);
     list_init(&upstreams->tls);
     list_init(&upstreams->spares);
+    list_init(&upstreams->checks);
     upstreams->pools = map_create(64);
     upstreams->rings = map_create(64);
     if (upstreams->pools == NULL || upstreams->rings == NULL) {

@@ -133,7 +133,7 @@ static struct ring *create_ring(struct upstreams *upstreams, const struct ring_p
             map_add(upstreams->rings, span_of(ring->key, ring->key_size), ring) == WEIR_OK) {
             ring_forget_choices(ring);
             if (ring->checks != NULL)
-                checks_begin(ring->checks);
+                checks_plan(ring->checks);
             return ring;
         }
     }

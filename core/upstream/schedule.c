@@ -23,7 +23,7 @@ static uint64_t look_at(struct checks *checks, const struct peer *peer, uint64_t
     uint64_t interval = checks->interval_ms[cell_is_up(cell)];
     uint64_t due = __atomic_load_n(&cell->due_ms, __ATOMIC_RELAXED);
     uint64_t next = now + interval - jitter(interval);
-    if (interval == 0)
+    if (interval == 0 || checks->retired)
         return UINT64_MAX;
     /* Not planned yet, or by a longer period than the one that counts now. */
     if (due == 0 || due > now + interval)
@@ -48,9 +48,9 @@ static uint64_t longest_pause(const struct checks *checks)
     return longest;
 }
 
-static void look(struct deadline *deadline)
+void checks_look(struct deadline *tick)
 {
-    struct checks *checks = LIST_ENTRY(deadline, struct checks, tick);
+    struct checks *checks = LIST_ENTRY(tick, struct checks, tick);
     struct ring *ring = checks->ring;
     uint64_t now = clock_mono_ms(), next = now + longest_pause(checks);
     if (now >= ring->refresh_ms)
@@ -61,12 +61,6 @@ static void look(struct deadline *deadline)
     }
     uint64_t pause = next > now + LOOK_MIN_MS ? next - now : LOOK_MIN_MS;
     deadline_set(ring->upstreams->loop, &checks->tick, (uint32_t)pause);
-}
-
-void checks_begin(struct checks *checks)
-{
-    deadline_init(&checks->tick, look);
-    checks_plan(checks);
 }
 
 void checks_plan(struct checks *checks)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The lines that file-log writes: each field of Kong's layout in a conversation of its own, and what
-becomes of lines when the file is moved, full, or a pipe that nobody reads."""
+becomes of lines when the file is moved, full, a pipe that nobody reads, or does not come back."""
 import ctypes
 import fcntl
 import json
@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 
-from lib_weir import PATIENCE, Upstream, Weir, answer_all, free_port, read_request, reply, \
+from lib_weir import PATIENCE, WEIR, Upstream, Weir, answer_all, free_port, read_request, reply, \
     run_tests, service, wait_for
 
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -378,6 +378,29 @@ def wait_channels(pid):
         with open(f"/proc/{pid}/task/{task}/wchan", encoding="utf-8") as f:
             found += f.read() + " "
     return found
+
+
+def thread_names(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm", encoding="utf-8") as f:
+            found.append(f.read().strip())
+    return found
+
+
+def test_nothing_is_opened_before_a_line():
+    up = Upstream()
+    with Folder() as folder, Weir(service(up.port) + file_log(folder)) as weir:
+        assert subprocess.run([WEIR, "check", weir.file], capture_output=True,
+                              check=False).returncode == 0
+        assert weir.reload().returncode == 0
+        worker = weir.workers()[0]
+        assert not os.path.exists(folder.path)
+        assert "weir-files" not in thread_names(worker)
+        assert weir.get("/x").status == 200
+        folder.line("/x")
+        assert thread_names(worker).count("weir-files") == 1
+        assert "weir-files" not in thread_names(weir.process.pid), "the master has none"
 
 
 def test_what_waits_at_the_end_is_written():

@@ -476,4 +476,5 @@ def test_address_in_use():
                 assert have == (1, want), (name, have)
 
 
-run_tests(globals())
+if __name__ == "__main__":
+    run_tests(globals())

@@ -134,6 +134,49 @@ Test(process_channel, what_is_no_message_is_refused, .init = open_pair, .fini = 
     }
 }
 
+static int count_descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+Test(process_channel, more_descriptors_than_one_are_refused_and_closed, .init = open_pair,
+     .fini = close_pair)
+{
+    struct {
+        uint32_t magic, type;
+        uint64_t number;
+        uint32_t text_size, has_fd;
+    } head = {0x77656972u, MESSAGE_DRAINED, 1, 0, 1};
+    for (size_t count = 1; count <= 8; count++) {
+        int fds[8] = {0};
+        union {
+            struct cmsghdr header;
+            char bytes[CMSG_SPACE(sizeof(fds))];
+        } control;
+        memset(&control, 0, sizeof(control));
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+        struct iovec part = {&head, sizeof(head)};
+        struct msghdr packet = {.msg_iov = &part,
+                                .msg_iovlen = 1,
+                                .msg_control = &control,
+                                .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+        int before = count_descriptors();
+        struct message got = {.fd = -1};
+        cr_assert_eq(sendmsg(ends[0], &packet, 0), (ssize_t)sizeof(head));
+        cr_expect_eq(channel_receive(ends[1], &buffer, &got),
+                     count == 1 ? WEIR_OK : WEIR_ERR_INVALID, "%zu of them", count);
+        if (got.fd >= 0)
+            (void)close(got.fd);
+        cr_expect_eq(count_descriptors(), before, "%zu of them are left open", count);
+    }
+}
+
 Test(process_channel, the_other_side_is_gone_or_does_not_read, .init = open_pair)
 {
     struct message message = {MESSAGE_COMMIT, 1, SPAN_NONE, -1}, got;

@@ -309,10 +309,10 @@ Test(upstream_health, what_is_asked)
     setup_open(
         &world, &setup,
         yaml_of(answerer_open(&world, "HTTP/1.1 200 OK\r\n\r\n", NULL),
-                "{active: {http_path: '/ping?a=b', headers: {x-one: [a, b]}, healthy: {" OFTEN
+                "{active: {http_path: '/ping?a=b c', headers: {x-one: [a, b]}, healthy: {" OFTEN
                 "}}}"));
     TURN_UNTIL(world.loop, answerer.asked > 0);
-    cr_assert_str_eq(answerer.last, "GET /ping?a=b HTTP/1.1\r\nx-one: a\r\nx-one: b\r\n"
+    cr_assert_str_eq(answerer.last, "GET /ping?a=b%20c HTTP/1.1\r\nx-one: a\r\nx-one: b\r\n"
                                     "Host: localhost\r\nUser-Agent: weir/" WEIR_VERSION
                                     " (probe)\r\nConnection: close\r\n\r\n");
     setup_close(&setup);

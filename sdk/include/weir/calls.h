@@ -393,8 +393,8 @@ static inline int64_t weir_file_number(weir_file *file, uint32_t what)
 {
     return weir_host_table->file_number(file, what);
 }
-/* The handle is gone. What waits is still written, within two seconds; then it is lost, and the host
- * logs how much. No exit of a worker takes longer than that. NULL is fine. */
+/* The handle is gone. What waits is still written, within two seconds; then it is lost, and the
+ * host logs how much. No exit of a worker takes longer than that. NULL is fine. */
 static inline void weir_file_close(weir_file *file)
 {
     weir_host_table->file_close(file);
@@ -503,6 +503,25 @@ static inline void weir_uuid(char out[36])
 #define WEIR_CREDENTIALS(rows)                                                               \
     .credentials = (rows), .credential_count = (uint32_t)(sizeof(rows) / sizeof((rows)[0])), \
     .credential_stride = (uint32_t)sizeof((rows)[0])
+
+/* ---- state handed over ----------------------------------------------------------------------- */
+
+/* In export_state(): a value under a key, in place of one that has it already. Both are copied.
+ * WEIR_FULL: more than 4096 values or 4 MiB; WEIR_INVALID: an empty key. */
+static inline weir_status weir_state_set(weir_state *state, weir_str key, weir_str value)
+{
+    return weir_host_table->state_set(state, key, value);
+}
+/* In import_state(): absent when the former build said nothing of it. Lives for the call. */
+static inline weir_str weir_state_get(const weir_state *state, weir_str key)
+{
+    return weir_host_table->state_get(state, key);
+}
+/* All of them, in no particular order. */
+static inline void weir_state_each(const weir_state *state, weir_state_hook *hook, void *user)
+{
+    weir_host_table->state_each(state, hook, user);
+}
 
 #define WEIR_TEXT_OF_(x) #x
 #define WEIR_TEXT_OF(x) WEIR_TEXT_OF_(x)

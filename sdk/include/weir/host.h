@@ -169,6 +169,9 @@ typedef struct weir_file_options {
 } weir_file_options;
 
 typedef struct weir_host weir_host;
+/* One value that was handed over. */
+typedef void weir_state_hook(weir_str key, weir_str value, void *user);
+
 struct weir_host {
     uint32_t size;
     uint16_t major, minor;
@@ -289,6 +292,11 @@ struct weir_host {
 
     weir_metric *(*metric_limit)(weir_error *error, const void *self, weir_metric *metric,
                                  uint32_t series);
+
+    /* state handed over */
+    weir_status (*state_set)(weir_state *state, weir_str key, weir_str value);
+    weir_str (*state_get)(const weir_state *state, weir_str key);
+    void (*state_each)(const weir_state *state, weir_state_hook *hook, void *user);
 };
 
 #ifdef __cplusplus

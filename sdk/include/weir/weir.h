@@ -73,6 +73,7 @@ typedef struct weir_io weir_io;
 typedef struct weir_stream weir_stream; /* a connection to a peer */
 typedef struct weir_fetch weir_fetch;   /* an HTTP request under way */
 typedef struct weir_file weir_file;     /* what lines are appended to */
+typedef struct weir_state weir_state;   /* what one build of a policy tells the next */
 typedef uint32_t weir_header_id;        /* from weir_header_intern() */
 typedef uint64_t weir_token;            /* parked work; a stale one answers WEIR_GONE */
 
@@ -230,6 +231,15 @@ typedef struct weir_plugin {
     weir_hook *response_headers;
     weir_body_hook *response_body;
     void (*log)(weir_request *request, void *self, void *context); /* always, cannot wait */
+
+    /* When a swap or a reload replaces a policy (the same plugin and the same id in the file), what
+     * it holds in this worker can go on: the old `self` exports, then the new one imports, right
+     * before it gets its first request. By weir_state_set() and weir_state_get(): named values that
+     * both builds understand, never structs. Exchanges that began before end with the old `self`;
+     * what they change there is not handed over. Most policies need none of this: dictionaries in
+     * shared memory outlive swaps by themselves. [worker] */
+    void (*export_state)(void *self, weir_state *state);
+    void (*import_state)(void *self, const weir_state *state);
 } weir_plugin;
 
 #ifdef __cplusplus
