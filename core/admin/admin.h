@@ -16,6 +16,9 @@ struct admin_options { /* all borrowed */
     struct gateway *gateway;
     struct shared *shared;
     uint32_t worker;
+    const char *control;     /* socket of the master, NULL: there is nobody to ask (orders.h) */
+    const char *plugin_path; /* directories joined by ':' */
+    bool single_process;     /* it takes no orders about plugins */
 };
 
 WEIR_MUST_USE struct admin *admin_create(const struct admin_options *options);

@@ -13,9 +13,9 @@
 #include "net/listen.h"
 #include "net/loop.h"
 
-/* A client is in one of five states, and one function for each says what it waits for:
+/* A client is in one of six states, and one function for each says what it waits for:
  *
- *   READ_HEAD -> READ_BODY -> DELAY -> SEND -> READ_HEAD | LINGER
+ *   READ_HEAD -> READ_BODY -> LATER -> DELAY -> SEND -> READ_HEAD | LINGER
  *
  * The head stays at the front of the input while its body is read behind it, because the answer is
  * made from both. */
@@ -29,7 +29,7 @@ enum {
     LINGER_MS = 1000,
 };
 
-enum client_state { READ_HEAD, READ_BODY, DELAY, SEND, LINGER };
+enum client_state { READ_HEAD, READ_BODY, LATER, DELAY, SEND, LINGER };
 
 struct client {
     struct list link; /* in server->clients until it is closed */
@@ -58,6 +58,9 @@ struct client {
     void (*over)(void *stream);
     void *stream;
     bool chunks;
+
+    void (*gone)(void *waiting); /* LATER: nobody is there to be answered any more */
+    void *waiting;
 
     size_t at, end; /* unread input; `at` is behind the head while a body is read */
     char input[INPUT_BYTES];
@@ -97,6 +100,8 @@ static void client_close(struct client *client)
         return;
     conn_close(TAKE(client->conn));
     end_stream(client);
+    if (client->gone != NULL)
+        TAKE(client->gone)(client->waiting);
     deadline_clear(&client->deadline);
     list_remove(&client->link);
     client->server->count--;
@@ -335,10 +340,24 @@ static void answer(struct client *client)
 {
     const struct server_options *options = &client->server->options;
     struct server_request request = {
-        .head = &client->head, .body = buf_view(&client->body), .body_size = client->body_size};
+        .head = &client->head, .body = buf_view(&client->body), .body_size = client->body_size, .client = client};
     struct server_reply reply = {.status = 200};
     options->answer(&request, &reply, options->user);
-    send_reply(client, &reply, client->head.method_id == HTTP_METHOD_HEAD);
+    if (reply.gone == NULL) {
+        send_reply(client, &reply, client->head.method_id == HTTP_METHOD_HEAD);
+        return;
+    }
+    buf_free(&reply.body);
+    client->state = LATER; /* who answers has the deadline */
+    client->gone = reply.gone;
+    client->waiting = reply.waiting;
+    deadline_clear(&client->deadline);
+}
+
+void server_answer(struct client *client, struct server_reply *reply)
+{
+    client->gone = NULL;
+    send_reply(client, reply, client->head.method_id == HTTP_METHOD_HEAD);
 }
 
 /* --- the request ------------------------------------------------------------------------------ */
@@ -465,6 +484,7 @@ static void advance(struct client *client)
     case LINGER:
         client->at = client->end = 0;
         break;
+    case LATER:
     case DELAY:
     case SEND:
         break;
@@ -477,7 +497,7 @@ static void advance(struct client *client)
 static void on_readable(struct conn *conn)
 {
     struct client *client = conn_user(conn);
-    if (client->state == DELAY || client->state == SEND) {
+    if (client->state == LATER || client->state == DELAY || client->state == SEND) {
         pause_reading(client, true);
         return;
     }

@@ -9,6 +9,7 @@
 #include "http/message.h"
 
 struct address;
+struct client;
 struct loop;
 struct server;
 struct tls_server;
@@ -22,6 +23,7 @@ struct server_request { /* borrowed for the call of `answer` */
     const struct http_request_head *head;
     struct span body;   /* its first options.body_kept bytes */
     uint64_t body_size; /* of the whole body */
+    struct client *client; /* for server_answer() */
 };
 
 /* Filled by `answer`; 200 and empty when it is called. */
@@ -39,6 +41,11 @@ struct server_reply {
     bool (*next)(void *stream, struct buf *out);
     void (*over)(void *stream);
     void *stream;
+
+    /* Instead of all of it: the answer comes later, by server_answer(). `gone` with `waiting` is
+     * called when it cannot be given any more, because the server ends. */
+    void (*gone)(void *waiting);
+    void *waiting;
 };
 
 struct server_options {
@@ -55,6 +62,9 @@ struct server_options {
 
 /* NULL without memory. */
 WEIR_MUST_USE struct server *server_create(const struct server_options *options);
+/* The answer to a request whose `answer` set reply->gone, once, unless `gone` was called: never
+ * from within that call. Takes over what is in `reply`. */
+void server_answer(struct client *client, struct server_reply *reply);
 /* Closes listeners and connections; runs what is put off before the loop ends. NULL is fine. */
 void server_destroy(struct server *server);
 /* Accept on a listening socket, which stays the caller's. `tls` is borrowed, NULL: plain. */

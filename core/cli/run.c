@@ -11,10 +11,15 @@ enum { FLAGS_MAX = 256 };
 
 /* ---- status and admin, which core/process does not know */
 
-static void *side_create(struct loop *loop, struct gateway *gateway, struct shared *shared,
-                         uint32_t worker)
+static void *side_create(const struct side_options *from)
 {
-    struct admin_options options = {loop, gateway, shared, worker};
+    struct admin_options options = {.loop = from->loop,
+                                    .gateway = from->gateway,
+                                    .shared = from->shared,
+                                    .worker = from->worker,
+                                    .control = from->control,
+                                    .plugin_path = from->plugin_path,
+                                    .single_process = from->single_process};
     return admin_create(&options);
 }
 

@@ -36,5 +36,9 @@ struct generation *gateway_current(const struct gateway *gateway); /* NULL: none
 void gateway_drain(struct gateway *gateway, void (*idle)(void *user), void *user);
 /* Exchanges in flight. */
 size_t gateway_active(const struct gateway *gateway);
+/* A line for each of them, `most` at most and those of the oldest connections first, then "and N
+ * more": client, method, path without query, route, age, bytes, request id. No control byte of a
+ * client gets into it. */
+void gateway_describe_active(const struct gateway *gateway, size_t most, struct buf *out);
 
 #endif

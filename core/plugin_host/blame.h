@@ -18,6 +18,7 @@ enum blame_place {
     BLAME_CONFIGURE,
     BLAME_START,
     BLAME_STOP,
+    BLAME_THREAD, /* of the plugin's own: only a backtrace knows */
     BLAME_PLACES
 };
 /* "access", "start"; NULL: none of ours. */

@@ -20,6 +20,7 @@ static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 static struct {
     struct crash_record *record;
     const struct plugin_host *host;
+    pid_t thread; /* of the loop: whose code runs is said of it alone */
     int print;
     int entered;
     struct sigaction earlier[COUNT_OF(fatal)];
@@ -111,6 +112,8 @@ static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *user)
     struct unwinding *unwinding = user;
     int exact = 0;
     uintptr_t at = _Unwind_GetIPInfo(context, &exact);
+    if (at == 0)
+        return _URC_END_OF_STACK;
     if (unwinding->begun)
         (void)add_frame(unwinding->record, at, exact == 0);
     else if (at == unwinding->from)
@@ -224,7 +227,9 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
         record->code = info->si_code;
         record->address = signum == SIGABRT ? 0 : (uint64_t)(uintptr_t)info->si_addr;
         record->pid = getpid();
-        plugin_host_blame(crash.host, &record->blame);
+        record->beside = gettid() != crash.thread;
+        if (!record->beside)
+            plugin_host_blame(crash.host, &record->blame);
         write_frames(record, context);
         if (crash.print >= 0)
             print_record(record);
@@ -259,6 +264,7 @@ void crash_catch(struct crash_record *record, int print_to)
     (void)sigfillset(&action.sa_mask);
     *record = (struct crash_record){0}; /* of who had it before */
     crash.record = record;
+    crash.thread = gettid();
     crash.print = print_to;
     crash.host = NULL;
     make_stack();

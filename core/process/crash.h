@@ -24,6 +24,7 @@ struct crash_record {
     int32_t signal; /* what it ended by */
     int32_t code;   /* si_code */
     uint64_t address;
+    uint32_t beside; /* 1: it was not the thread of the loop */
     struct blame_facts blame;
     uint32_t frame_count, module_count;
     struct crash_frame frames[CRASH_FRAMES]; /* the first is where it happened */

@@ -199,16 +199,30 @@ static void name_module(struct report *report, uint32_t module)
     (void)close(symbols.fd);
 }
 
-void crash_module_name(const char *path, char *out, size_t size)
+static const char *file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    const char *name = slash == NULL ? path : slash + 1;
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Where the hash begins in "NAME.<hash>.so"; NULL: it is no private copy. */
+static const char *hash_in(const char *name)
+{
     size_t length = strlen(name), tail = IMAGE_DIGITS + strlen(".so");
-    bool is_copy = length > tail + 1 && name[length - tail - 1] == '.' &&
-                   strspn(name + length - tail, "0123456789abcdef") == IMAGE_DIGITS &&
-                   strcmp(name + length - strlen(".so"), ".so") == 0;
-    if (is_copy)
-        (void)snprintf(out, size, "%.*s.so", (int)(length - tail + SHOWN_DIGITS), name);
+    if (length <= tail + 1)
+        return NULL;
+    const char *hash = name + length - tail;
+    return hash[-1] == '.' && strspn(hash, "0123456789abcdef") == IMAGE_DIGITS &&
+                   strcmp(hash + IMAGE_DIGITS, ".so") == 0
+               ? hash
+               : NULL;
+}
+
+void crash_module_name(const char *path, char *out, size_t size)
+{
+    const char *name = file_name(path), *hash = hash_in(name);
+    if (hash != NULL)
+        (void)snprintf(out, size, "%.*s.so", (int)(hash - name + SHOWN_DIGITS), name);
     else
         (void)snprintf(out, size, "%s", name[0] == '\0' ? "weir" : name);
 }
@@ -260,6 +274,24 @@ void crash_backtrace(const struct crash_record *record, pid_t pid, struct buf *o
 
 /* ---- the headline */
 
+/* Another thread than the loop's: the innermost frame of a plugin says whose it is. */
+static void blame_by_frames(const struct crash_record *record, struct death *death)
+{
+    for (uint32_t i = 0; i < record->frame_count; i++) {
+        if (record->frames[i].module >= record->module_count)
+            continue;
+        const char *name = file_name(record->modules[record->frames[i].module]);
+        const char *hash = hash_in(name);
+        if (hash == NULL)
+            continue;
+        death->blamed = true;
+        death->place = BLAME_THREAD;
+        (void)snprintf(death->plugin, sizeof(death->plugin), "%.*s", (int)(hash - name - 1), name);
+        memcpy(death->hash, hash, IMAGE_DIGITS);
+        return;
+    }
+}
+
 bool crash_tell(const struct crash_record *record, pid_t pid, struct death *death)
 {
     if (record == NULL || record->pid != pid)
@@ -281,6 +313,8 @@ bool crash_tell(const struct crash_record *record, pid_t pid, struct death *deat
     memcpy(death->hash, blame->hash, sizeof(death->hash));
     memcpy(death->route, blame->route, sizeof(death->route));
     memcpy(death->request, blame->request, sizeof(death->request));
+    if (copy->beside != 0)
+        blame_by_frames(copy, death);
     free(copy);
     return true;
 }

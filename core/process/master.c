@@ -67,6 +67,7 @@ static bool start_loop(void *user)
         {SIGQUIT, on_gentle_stop}, {SIGINT, on_quick_stop}, {SIGUSR1, on_log},
     };
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write(), in all */
     master->loop = loop_create();
     bool good = master->loop != NULL;
     for (size_t i = 0; good && i < COUNT_OF(signals); i++)

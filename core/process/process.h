@@ -13,9 +13,17 @@ struct tls_server;
 /* What a worker serves beside traffic, handed in by the caller because the room that does it
  * (core/admin) lies above this one. */
 enum side_kind { SIDE_STATUS, SIDE_ADMIN };
+struct side_options { /* all borrowed for as long as the service is there */
+    struct loop *loop;
+    struct gateway *gateway;
+    struct shared *shared;
+    uint32_t worker;
+    const char *control;     /* the control socket, see process_ask() */
+    const char *plugin_path; /* directories joined by ':' */
+    bool single_process;     /* who is asked there is no master: nothing is swapped */
+};
 struct side_service {
-    void *(*create)(struct loop *loop, struct gateway *gateway, struct shared *shared,
-                    uint32_t worker); /* NULL without memory */
+    void *(*create)(const struct side_options *options); /* NULL without memory */
     enum weir_err (*listen)(void *side, int fd, enum side_kind kind, struct tls_server *tls);
     void (*destroy)(void *side);
 };

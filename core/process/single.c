@@ -22,7 +22,8 @@ struct single {
     struct loop *loop;
     struct worker *worker;
     struct control *control;
-    struct deadline patience; /* drain_delay, then drain_timeout */
+    struct deadline patience; /* drain_delay, then drain_timeout in two halves */
+    uint32_t second_half_ms;  /* 0: it is that */
     uint64_t number;
 };
 
@@ -103,14 +104,19 @@ static void on_patience(struct deadline *deadline)
 {
     struct single *single = LIST_ENTRY(deadline, struct single, patience);
     int64_t timeout_ms = single->instance->settings.drain_timeout_ms;
-    if (worker_is_draining(single->worker)) {
-        log_warn("requests are still running after drain_timeout, they are cut");
+    uint32_t patience_ms = timeout_ms > INT32_MAX ? INT32_MAX : (uint32_t)timeout_ms;
+    if (!worker_is_draining(single->worker)) {
+        single->second_half_ms = patience_ms / 2;
+        deadline_set(single->loop, &single->patience, patience_ms - single->second_half_ms);
+        worker_drain(single->worker, on_drained, single);
+    } else if (single->second_half_ms > 0) {
+        worker_log_active(single->worker, LOG_NOTICE, "half of drain_timeout is over");
+        deadline_set(single->loop, &single->patience, single->second_half_ms);
+        single->second_half_ms = 0;
+    } else {
+        worker_log_active(single->worker, LOG_WARN, "cut because drain_timeout came first");
         loop_stop(single->loop);
-        return;
     }
-    deadline_set(single->loop, &single->patience,
-                 timeout_ms > INT32_MAX ? INT32_MAX : (uint32_t)timeout_ms);
-    worker_drain(single->worker, on_drained, single);
 }
 
 static void stop(struct single *single)

@@ -486,7 +486,8 @@ static void on_probed(struct probe_result *result, void *user)
         master->instance->code = result->code;
         transaction->state = TRANSACTION_NONE;
     } else if (result->code != EXIT_FINE) {
-        finish(master, result->code);
+        /* The configuration was good before: it is the build that is not. */
+        finish(master, transaction->order->kind == ORDER_RELOAD ? result->code : EXIT_FAILED);
     } else if (!candidate_probed(master, transaction->order, &transaction->text)) {
         finish(master, EXIT_FAILED);
     } else {

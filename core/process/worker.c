@@ -86,6 +86,20 @@ static void share_health(struct worker *worker)
         upstreams_set_health(worker->upstreams, table);
 }
 
+static void *create_side(const struct worker *worker, const struct side_service *side)
+{
+    const struct instance *instance = worker->instance;
+    struct span path = instance->settings.plugin_path;
+    return side->create(&(struct side_options){
+        .loop = worker->loop,
+        .gateway = worker->gateway,
+        .shared = instance->shared,
+        .worker = worker->index,
+        .control = instance->prefix.control,
+        .plugin_path = path.size > 0 ? path.data : instance->options->plugin_path,
+        .single_process = instance->options->single_process});
+}
+
 static const char *create_parts(struct worker *worker)
 {
     const struct instance *instance = worker->instance;
@@ -112,8 +126,7 @@ static const char *create_parts(struct worker *worker)
         return "no memory for the gateway";
     if ((worker->background = background_create(worker->loop)) == NULL)
         return "no memory for work beside the loop";
-    if (side != NULL && (worker->side = side->create(worker->loop, worker->gateway,
-                                                     instance->shared, worker->index)) == NULL)
+    if (side != NULL && (worker->side = create_side(worker, side)) == NULL)
         return "no memory for status and admin";
     return NULL;
 }
@@ -402,6 +415,20 @@ void worker_drain(struct worker *worker, void (*drained)(void *user), void *user
 bool worker_is_draining(const struct worker *worker)
 {
     return worker->draining;
+}
+
+void worker_log_active(const struct worker *worker, enum log_level level, const char *heading)
+{
+    enum { NAMED_MAX = 20 };
+    size_t active = gateway_active(worker->gateway);
+    AUTO_BUF text = BUF_INIT;
+    if (active == 0)
+        return;
+    gateway_describe_active(worker->gateway, NAMED_MAX, &text);
+    log_line(level, "%s, %zu in flight:", heading, active);
+    for (struct span rest = buf_view(&text), line; span_split(&rest, '\n', &line);)
+        if (!span_is_empty(line))
+            log_line(level, "  %.*s", SPAN_ARG(line));
 }
 
 void worker_end_side(struct worker *worker)

@@ -42,6 +42,9 @@ const struct generation *worker_generation(const struct worker *worker);
  * Asking again changes nothing. */
 void worker_drain(struct worker *worker, void (*drained)(void *user), void *user);
 bool worker_is_draining(const struct worker *worker);
+/* Name what is under way in the log: a heading, then a line for each exchange, 20 at most. Nothing
+ * when nothing is. */
+void worker_log_active(const struct worker *worker, enum log_level level, const char *heading);
 /* Status and admin end: somebody else may want their addresses. */
 void worker_end_side(struct worker *worker);
 

@@ -19,7 +19,9 @@ struct worker_process {
     struct worker *worker;
     int channel;
     struct watch watch;
-    struct deadline patience; /* of a drain that nobody else bounds */
+    struct deadline patience; /* of a drain: its first half, then its second */
+    uint32_t second_half_ms;  /* 0: it is that */
+    bool cut;                 /* what was under way is named in the log */
     uint64_t preparing;       /* number of the configuration, 0: none */
     uint64_t to_commit;       /* that one, as soon as it is prepared; 0: not told yet */
     int code;
@@ -127,20 +129,39 @@ static void on_drained(void *user)
     end(process, EXIT_FINE);
 }
 
+/* The master's patience ends at about the same time as ours: whoever is first. */
+static void cut(struct worker_process *process)
+{
+    if (!process->cut)
+        worker_log_active(process->worker, LOG_WARN,
+                          worker_is_draining(process->worker)
+                              ? "cut because drain_timeout or a second signal came first"
+                              : "cut by a stop at once");
+    process->cut = true;
+    end(process, EXIT_FINE);
+}
+
 static void on_patience(struct deadline *deadline)
 {
     struct worker_process *process = LIST_ENTRY(deadline, struct worker_process, patience);
-    log_warn("requests are still running after drain_timeout, they are cut");
-    end(process, EXIT_FINE);
+    uint32_t rest_ms = process->second_half_ms;
+    if (rest_ms == 0) {
+        cut(process);
+        return;
+    }
+    worker_log_active(process->worker, LOG_NOTICE, "half of drain_timeout is over");
+    process->second_half_ms = 0;
+    deadline_set(process->loop, &process->patience, rest_ms);
 }
 
 static void drain(struct worker_process *process)
 {
-    int64_t patience_ms = process->instance->settings.drain_timeout_ms;
+    int64_t timeout_ms = process->instance->settings.drain_timeout_ms;
+    uint32_t patience_ms = timeout_ms > INT32_MAX ? INT32_MAX : (uint32_t)timeout_ms;
     if (worker_is_draining(process->worker))
         return;
-    deadline_set(process->loop, &process->patience,
-                 patience_ms > INT32_MAX ? INT32_MAX : (uint32_t)patience_ms);
+    process->second_half_ms = patience_ms / 2;
+    deadline_set(process->loop, &process->patience, patience_ms - process->second_half_ms);
     worker_drain(process->worker, on_drained, process);
 }
 
@@ -164,7 +185,7 @@ static void on_message(struct worker_process *process, const struct message *mes
         log_reopen();
         break;
     case MESSAGE_QUIT:
-        end(process, EXIT_FINE);
+        cut(process);
         break;
     case MESSAGE_PREPARED:
     case MESSAGE_REFUSED:

@@ -105,6 +105,7 @@ gateway:
   prefix: $work/run
   plugin_path: $work/plugins
   error_log: $work/log
+  quarantine_crashes: 0
 services:
 - name: up
   url: http://127.0.0.1:9

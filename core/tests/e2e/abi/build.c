@@ -1,7 +1,12 @@
 /* One build of a policy among several: VERSION is what it says of itself in the answer; the rest is
  * what is wrong with it. Compiled by swap.py. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,11 +37,11 @@
 #define REFUSE 1
 #define CRASH 2
 #define HANG 3
-#define CRASH_SECOND 4 /* in every worker but the first */
+#define LATER 8 /* with one of them: not in the worker that comes first */
 
 typedef struct {
     weir_str label;
-    weir_header_id version, crash;
+    weir_header_id version, crash, counted;
 } build;
 
 static const weir_field fields[] = {
@@ -44,6 +49,17 @@ static const weir_field fields[] = {
 };
 
 static unsigned requests;
+
+/* `label` is a file that the first one makes. */
+static int is_first(const build *policy)
+{
+    char path[512];
+    size_t size = policy->label.size < sizeof(path) ? policy->label.size : 0;
+    memcpy(path, policy->label.data, size);
+    path[size] = '\0';
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+    return fd >= 0 && close(fd) == 0;
+}
 
 static int misbehave(int how)
 {
@@ -62,13 +78,20 @@ static int configure(void *self, weir_error *error)
     (void)error;
     policy->version = weir_header_intern(WEIR_LIT("X-Build"));
     policy->crash = weir_header_intern(WEIR_LIT("X-Crash"));
+    policy->counted = weir_header_intern(WEIR_LIT("X-Counted"));
     return misbehave(ON_CONFIGURE);
 }
 
 static int start(void *self)
 {
-    (void)self;
-    return misbehave(ON_START);
+#ifdef STICKY
+    Dl_info info;
+    if (dladdr(&requests, &info) != 0) /* one more reference than dlclose() takes */
+        (void)dlopen(info.dli_fname, RTLD_NOW);
+#endif
+    if ((ON_START & LATER) != 0 && is_first(self))
+        return 0;
+    return misbehave(ON_START & ~LATER);
 }
 
 static weir_verdict on_access(weir_request *request, void *self, void *context)
@@ -96,11 +119,35 @@ static weir_verdict on_response(weir_request *request, void *self, void *context
 {
     const build *policy = self;
     (void)context;
-    return weir_header_set(request, WEIR_SIDE_RESPONSE, policy->version, WEIR_LIT(VERSION)) == 0
-               ? WEIR_NEXT
-               : WEIR_FAIL;
+    weir_status status =
+        weir_header_set(request, WEIR_SIDE_RESPONSE, policy->version, WEIR_LIT(VERSION)) |
+        weir_header_set_number(request, WEIR_SIDE_RESPONSE, policy->counted, requests);
+    return status == WEIR_SUCCESS ? WEIR_NEXT : WEIR_FAIL;
+}
+
+/* What the next build goes on with. */
+static void export_state(void *self, weir_state *state)
+{
+    char number[16];
+    int size = snprintf(number, sizeof(number), "%u", requests);
+    (void)self;
+    (void)weir_state_set(state, WEIR_LIT("requests"), (weir_str){number, (size_t)size});
+    (void)weir_state_set(state, WEIR_LIT("version"), WEIR_LIT(VERSION));
+}
+
+static void import_state(void *self, const weir_state *state)
+{
+    char number[16];
+    weir_str text = weir_state_get(state, WEIR_LIT("requests"));
+    (void)self;
+    if (text.data == NULL || text.size >= sizeof(number))
+        return;
+    memcpy(number, text.data, text.size);
+    number[text.size] = '\0';
+    requests = (unsigned)strtoul(number, NULL, 10);
 }
 
 WEIR_PLUGIN(PLUGIN_NAME, VERSION, 0, .priority = 500, WEIR_SELF(build), WEIR_FIELDS(fields),
             .configure = configure, .start = start, .access = on_access,
-            .response_headers = on_response);
+            .response_headers = on_response, .export_state = export_state,
+            .import_state = import_state);

@@ -3,6 +3,7 @@
  * business. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,6 +82,20 @@ END(do_loop)
 END(do_exit)
 {
     _exit(0);
+}
+
+static void *wild_thread(void *user)
+{
+    (void)user;
+    do_segv();
+    return NULL;
+}
+
+END(do_thread)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, wild_thread, NULL) == 0)
+        (void)pthread_join(thread, NULL);
 }
 
 END(do_null_call)
@@ -173,7 +188,7 @@ static const struct {
     {"segv", do_segv},           {"abort", do_abort},
     {"overflow", do_overflow},   {"bus", do_bus},
     {"loop", do_loop},           {"exit", do_exit},
-    {"null_call", do_null_call}, {"garbage", do_garbage},
+    {"null_call", do_null_call}, {"thread", do_thread}, {"garbage", do_garbage},
     {"half", do_half},           {"flood", do_flood},
     {"command", do_command},     {"descriptors", do_descriptors},
     {"close", do_close},
@@ -322,7 +337,7 @@ static void on_log(weir_request *request, void *self, void *context)
     (void)act(self, request, "log");
 }
 
-WEIR_PLUGIN(PLUGIN_NAME, "1.0.1", WEIR_CAP_BODY, .priority = 500, WEIR_SELF(crashing),
+WEIR_PLUGIN(PLUGIN_NAME, "1.0.1", WEIR_CAP_BODY | WEIR_CAP_THREADS, .priority = 500, WEIR_SELF(crashing),
             WEIR_FIELDS(fields), .request_body_need = WEIR_BODY_TEE,
             .response_body_need = WEIR_BODY_TEE, .configure = configure, .start = start,
             .stop = stop, .rewrite = on_rewrite, .access = on_access,
