@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "admin/orders.h"
 #include "admin/scrape.h"
 #include "admin/server.h"
 #include "admin/upstreams.h"
@@ -26,6 +27,7 @@ struct side {
 
 struct admin {
     struct admin_options options;
+    struct admin_orders *orders;
     struct side sides[ADMIN_KINDS];
 };
 
@@ -104,7 +106,8 @@ static void answer(const struct server_request *request, struct server_reply *re
     const struct endpoint *endpoint = endpoint_of(request->head->path, side->kind);
     unsigned method = request->head->method_id;
     reply->content_type = JSON;
-    if (side->kind == ADMIN_ADMIN && upstreams_answer(&side->admin->options, request, reply))
+    if (side->kind == ADMIN_ADMIN && (upstreams_answer(&side->admin->options, request, reply) ||
+                                      admin_orders_answer(side->admin->orders, request, reply)))
         return;
     if (endpoint == NULL) {
         reply->status = 404;
@@ -124,6 +127,10 @@ struct admin *admin_create(const struct admin_options *options)
     if (admin == NULL)
         return NULL;
     admin->options = *options;
+    if ((admin->orders = admin_orders_create(&admin->options)) == NULL) {
+        free(admin);
+        return NULL;
+    }
     admin->sides[ADMIN_STATUS] = (struct side){.admin = admin, .kind = ADMIN_STATUS};
     admin->sides[ADMIN_ADMIN] = (struct side){.admin = admin, .kind = ADMIN_ADMIN};
     return admin;
@@ -135,6 +142,7 @@ void admin_destroy(struct admin *admin)
         return;
     for (size_t i = 0; i < ADMIN_KINDS; i++)
         server_destroy(admin->sides[i].server);
+    admin_orders_destroy(admin->orders);
     free(admin);
 }
 
@@ -149,7 +157,7 @@ enum weir_err admin_listen(struct admin *admin, int fd, enum admin_kind kind,
             .user = side,
             .name = SPAN("weir/" WEIR_VERSION),
             .connections = ADMIN_CONNECTIONS,
-            .body_kept = 0,
+            .body_kept = kind == ADMIN_ADMIN ? ORDER_BODY_MAX : 0,
             .body_bytes = ADMIN_BODY_BYTES,
             .idle_ms = ADMIN_IDLE_MS,
             .stall_ms = ADMIN_STALL_MS,

@@ -1,6 +1,7 @@
 /* The status and admin listeners of a worker: views of shared memory and of the current generation.
- * Status: /status, /status/ready, /status/live, /metrics. Admin: /, /status, /metrics, and the
- * health of targets, which it may be told to change (upstreams.h).
+ * Status: /status, /status/ready, /status/live, /metrics. Admin: /, /status, /metrics, the health
+ * of targets, which it may be told to change (upstreams.h), and orders for the master: swap a
+ * plugin, roll back, reload (orders.h).
  * A small HTTP/1 server of its own, so that traffic and its policies never meet it. [worker] */
 #ifndef WEIR_ADMIN_ADMIN_H
 #define WEIR_ADMIN_ADMIN_H

@@ -73,8 +73,7 @@ static void on_readable(struct conn *conn)
     struct ask *ask = conn_user(conn);
     char *room = buf_reserve(&ask->answer, PIECE);
     if (room == NULL) {
-        finish(ask,
-               ask->answer.size + PIECE > ANSWER_MAX ? WEIR_ERR_LIMIT : WEIR_ERR_NO_MEMORY);
+        finish(ask, ask->answer.size + PIECE > ANSWER_MAX ? WEIR_ERR_LIMIT : WEIR_ERR_NO_MEMORY);
         return;
     }
     ssize_t got = conn_read(conn, room, PIECE);

@@ -15,11 +15,10 @@ struct loop;
  * and what was answered (borrowed for the call); TIMEOUT: nothing came in time; REFUSED, CLOSED,
  * SYSTEM: nobody answers; LIMIT: too much; NO_MEMORY. The ask is gone then. Unless this returns OK
  * it is not called, and *out_ask stays as it is. */
-WEIR_MUST_USE enum weir_err ask_start(struct loop *loop, const char *socket_path,
-                                      struct span question, uint32_t timeout_ms,
-                                      void (*done)(void *user, enum weir_err err,
-                                                   struct span answer),
-                                      void *user, struct ask **out_ask);
+WEIR_MUST_USE enum weir_err
+ask_start(struct loop *loop, const char *socket_path, struct span question, uint32_t timeout_ms,
+          void (*done)(void *user, enum weir_err err, struct span answer), void *user,
+          struct ask **out_ask);
 /* `done` will not be called; what was asked for may happen nevertheless. NULL is fine. */
 void ask_cancel(struct ask *ask);
 

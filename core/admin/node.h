@@ -66,6 +66,20 @@ bool node_targets_wanted(const struct node_scrape *scrape);
 bool node_targets_render(struct node_scrape *scrape, const struct node_family *family,
                          struct buf *out);
 
+/* --- builds that do not run any more: node_quarantine.c */
+
+struct node_quarantine {
+    uint32_t count, known; /* of more than these are known the rest is counted only */
+    struct {
+        char plugin[64], version[32], hash[16], why[160];
+    } builds[8];
+};
+/* A copy of what the master says, whole and terminated. */
+struct node_quarantine node_quarantine(struct shared *shared);
+bool node_quarantine_wanted(const struct node_scrape *scrape);
+bool node_quarantine_render(struct node_scrape *scrape, const struct node_family *family,
+                            struct buf *out);
+
 /* --- builds of plugins: node_builds.c */
 
 bool node_builds_wanted(const struct node_scrape *scrape); /* there are any */

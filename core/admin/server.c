@@ -339,8 +339,10 @@ static void refuse(struct client *client, enum weir_err error)
 static void answer(struct client *client)
 {
     const struct server_options *options = &client->server->options;
-    struct server_request request = {
-        .head = &client->head, .body = buf_view(&client->body), .body_size = client->body_size, .client = client};
+    struct server_request request = {.head = &client->head,
+                                     .body = buf_view(&client->body),
+                                     .body_size = client->body_size,
+                                     .client = client};
     struct server_reply reply = {.status = 200};
     options->answer(&request, &reply, options->user);
     if (reply.gone == NULL) {

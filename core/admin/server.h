@@ -21,8 +21,8 @@ enum {
 
 struct server_request { /* borrowed for the call of `answer` */
     const struct http_request_head *head;
-    struct span body;   /* its first options.body_kept bytes */
-    uint64_t body_size; /* of the whole body */
+    struct span body;      /* its first options.body_kept bytes */
+    uint64_t body_size;    /* of the whole body */
     struct client *client; /* for server_answer() */
 };
 

@@ -128,6 +128,25 @@ static void add_workers(struct document *doc, cJSON *memory, struct shared *shar
     }
 }
 
+/* Builds that were taken out of service: what they did, and what their policies do now, is in the
+ * log and in GET /weir/plugins. */
+static void add_quarantine(struct document *doc, cJSON *root, struct shared *shared)
+{
+    struct node_quarantine quarantine = node_quarantine(shared);
+    cJSON *part = add_object(doc, root, "quarantine");
+    add_number(doc, part, "count", quarantine.count);
+    cJSON *builds = add_array(doc, part, "builds");
+    for (uint32_t i = 0; i < quarantine.known; i++) {
+        cJSON *item = checked(doc, cJSON_CreateObject());
+        add_text(doc, item, "plugin", quarantine.builds[i].plugin);
+        add_text(doc, item, "version", quarantine.builds[i].version);
+        add_text(doc, item, "build", quarantine.builds[i].hash);
+        add_text(doc, item, "why", quarantine.builds[i].why);
+        if (item != NULL)
+            append(doc, builds, item);
+    }
+}
+
 static void add_server(struct document *doc, cJSON *root, struct shared *shared)
 {
     const struct node_totals totals = node_totals(shared);
@@ -161,7 +180,24 @@ void view_status(const struct admin_options *node, struct buf *out)
     add_number(&doc, shared, "dictionaries", (double)usage.dictionaries);
     add_number(&doc, shared, "series", (double)usage.series);
     add_server(&doc, root, node->shared);
+    add_quarantine(&doc, root, node->shared);
     print(&doc, root, out);
+}
+
+/* A build in quarantine does not make the node unready: it serves all that does not need that
+ * plugin, and every node that runs the same build would leave the balancer together. */
+static void view_serving(struct shared *shared, struct buf *out)
+{
+    struct node_quarantine quarantine = node_quarantine(shared);
+    buf_text(out, "{\"message\":\"ready\"");
+    for (uint32_t i = 0; i < quarantine.known; i++) {
+        char name[160];
+        (void)snprintf(name, sizeof(name), "%s %s (build %s)", quarantine.builds[i].plugin,
+                       quarantine.builds[i].version, quarantine.builds[i].hash);
+        buf_text(out, i == 0 ? ",\"quarantined\":[" : ",");
+        buf_json(out, span_text(name));
+    }
+    buf_text(out, quarantine.known > 0 ? "]}" : "}");
 }
 
 bool view_ready(const struct admin_options *node, struct buf *out)
@@ -173,7 +209,7 @@ bool view_ready(const struct admin_options *node, struct buf *out)
     } else if (facts->ready == 0) {
         view_message("not every worker serves yet", out);
     } else {
-        view_message("ready", out);
+        view_serving(node->shared, out);
         ready = true;
     }
     return ready;

@@ -8,7 +8,8 @@
 
 /* Kong's node status document. */
 void view_status(const struct admin_options *node, struct buf *out);
-/* True: every worker serves and nobody asked to stop. */
+/* True: every worker serves and nobody asked to stop. Builds in quarantine are named and change
+ * nothing about that. */
 bool view_ready(const struct admin_options *node, struct buf *out);
 void view_live(const struct admin_options *node, struct buf *out);
 /* What this gateway is: version, plugins, the settings an operator asks for first. */

@@ -249,7 +249,8 @@ void *arena_zalloc(struct arena *arena, size_t size)
     if (piece != NULL)
         return piece;
     piece = arena_alloc(arena, size);
-    if (piece != NULL)
+    /* Mapped chunks are zeros that nobody has written to: their pieces are handed out once. */
+    if (piece != NULL && !is_mapped(arena->pool, arena->chunks->size))
         memset(piece, 0, size);
     return piece;
 }

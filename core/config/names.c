@@ -6,16 +6,34 @@
 struct name_slot {
     struct span key;
     void *value;
+    uint64_t hash; /* names are alike: most others are told apart without reading them */
 };
 
 static const struct hash_key fixed_key = {0x776569722d636f6eULL, 0x6669672d6e616d65ULL};
 
-static struct name_slot *find_slot(const struct names *names, struct span key)
+static struct name_slot *find_slot(const struct names *names, struct span key, uint64_t hash)
 {
-    size_t at = (size_t)hash_span(&fixed_key, key) & (names->capacity - 1);
-    while (names->slots[at].value != NULL && !span_equal(names->slots[at].key, key))
+    size_t at = (size_t)hash & (names->capacity - 1);
+    const struct name_slot *slot = &names->slots[at];
+    while (slot->value != NULL && !(slot->hash == hash && span_equal(slot->key, key))) {
         at = (at + 1) & (names->capacity - 1);
+        slot = &names->slots[at];
+    }
     return &names->slots[at];
+}
+
+/* All of one table into a larger one, where each has a place of its own. */
+static void move_all(const struct names *from, const struct names *to)
+{
+    for (size_t i = 0; i < from->capacity; i++) {
+        const struct name_slot *slot = &from->slots[i];
+        size_t at = (size_t)slot->hash & (to->capacity - 1);
+        if (slot->value == NULL)
+            continue;
+        while (to->slots[at].value != NULL)
+            at = (at + 1) & (to->capacity - 1);
+        to->slots[at] = *slot;
+    }
 }
 
 static enum weir_err widen(struct names *names, struct arena *arena)
@@ -24,10 +42,7 @@ static enum weir_err widen(struct names *names, struct arena *arena)
     wider.slots = arena_array(arena, struct name_slot, wider.capacity);
     if (wider.slots == NULL)
         return WEIR_ERR_NO_MEMORY;
-    for (size_t i = 0; i < names->capacity; i++) {
-        if (names->slots[i].value != NULL)
-            *find_slot(&wider, names->slots[i].key) = names->slots[i];
-    }
+    move_all(names, &wider);
     wider.count = names->count;
     *names = wider;
     return WEIR_OK;
@@ -37,10 +52,11 @@ enum weir_err names_add(struct names *names, struct arena *arena, struct span ke
 {
     if (names->count * 2 >= names->capacity)
         TRY(widen(names, arena));
-    struct name_slot *slot = find_slot(names, key);
+    uint64_t hash = hash_span(&fixed_key, key);
+    struct name_slot *slot = find_slot(names, key, hash);
     if (slot->value != NULL)
         return WEIR_ERR_EXISTS;
-    *slot = (struct name_slot){key, value};
+    *slot = (struct name_slot){key, value, hash};
     names->count++;
     return WEIR_OK;
 }
@@ -53,17 +69,16 @@ enum weir_err names_keep(struct names *names, struct arena *arena)
     kept.slots = arena_array(arena, struct name_slot, kept.capacity + 1);
     if (kept.slots == NULL)
         return WEIR_ERR_NO_MEMORY;
-    for (size_t i = 0; i < names->capacity; i++) {
-        if (names->slots[i].value != NULL)
-            *find_slot(&kept, names->slots[i].key) = names->slots[i];
-    }
+    move_all(names, &kept);
     *names = kept;
     return WEIR_OK;
 }
 
 void *names_find(const struct names *names, struct span key)
 {
-    return names->capacity == 0 || key.data == NULL ? NULL : find_slot(names, key)->value;
+    return names->capacity == 0 || key.data == NULL
+               ? NULL
+               : find_slot(names, key, hash_span(&fixed_key, key))->value;
 }
 
 void names_guess(const struct names *names, struct guess *guess)

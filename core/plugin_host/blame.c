@@ -12,7 +12,8 @@ const char *blame_place_name(uint32_t place)
         [BLAME_LOAD - PHASE_COUNT] = "load",
         [BLAME_CONFIGURE - PHASE_COUNT] = "configure",
         [BLAME_START - PHASE_COUNT] = "start",
-        [BLAME_STOP - PHASE_COUNT] = "stop", [BLAME_THREAD - PHASE_COUNT] = "a thread of its own",
+        [BLAME_STOP - PHASE_COUNT] = "stop",
+        [BLAME_THREAD - PHASE_COUNT] = "a thread of its own",
     };
     if (place < PHASE_COUNT)
         return phase_name((enum phase)place);

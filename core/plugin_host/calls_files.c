@@ -82,6 +82,12 @@ static void count_file(weir_file *file, int64_t waiting, int64_t lost)
 
 /* ---- log */
 
+static int64_t number_of(const weir_file *file, uint32_t what)
+{
+    const struct host_services *services = host_services(file->host);
+    return services->file_number(services->user, file->service, what);
+}
+
 static void tell(const weir_file *file, uint32_t level, const char *text)
 {
     char line[PATH_BYTES_MAX + 256];
@@ -92,10 +98,12 @@ static void tell(const weir_file *file, uint32_t level, const char *text)
 static void tell_fault(const weir_file *file)
 {
     char text[200], reason[128];
+    const char *error = strerrordesc_np(file->failure);
     if (file->stalled)
         (void)snprintf(reason, sizeof(reason), "a write does not come back");
     else
-        (void)snprintf(reason, sizeof(reason), "cannot write: %s", strerrordesc_np(file->failure));
+        (void)snprintf(reason, sizeof(reason), "cannot write: %s",
+                       error == NULL ? "an error without a name" : error);
     (void)snprintf(text, sizeof(text), "%s; lines are kept up to %" PRIu32 " bytes", reason,
                    file->queue_bytes);
     tell(file, WEIR_LOG_ERROR, text);
@@ -104,8 +112,8 @@ static void tell_fault(const weir_file *file)
 static void tell_changes(weir_file *file, bool ended)
 {
     char text[128];
-    int64_t error = call_file_number(file, WEIR_FILE_ERROR);
-    bool stalled = call_file_number(file, WEIR_FILE_STALLED_MS) > 0;
+    int64_t error = number_of(file, WEIR_FILE_ERROR);
+    bool stalled = number_of(file, WEIR_FILE_STALLED_MS) > 0;
     int64_t lost = file->lost - file->lost_before;
     if ((error != 0 && error != file->failure) || (stalled && !file->stalled)) {
         file->failure = (int)error;
@@ -137,8 +145,7 @@ static void tell_changes(weir_file *file, bool ended)
 static void on_report(void *arg, bool ended)
 {
     weir_file *file = arg;
-    count_file(file, call_file_number(file, WEIR_FILE_WAITING_BYTES),
-               call_file_number(file, WEIR_FILE_LOST));
+    count_file(file, number_of(file, WEIR_FILE_WAITING_BYTES), number_of(file, WEIR_FILE_LOST));
     tell_changes(file, ended);
     if (!ended)
         return;
@@ -210,10 +217,7 @@ weir_status call_file_append(weir_file *file, weir_str line)
 
 int64_t call_file_number(weir_file *file, uint32_t what)
 {
-    if (file == NULL)
-        return WEIR_UNSET;
-    const struct host_services *services = host_services(file->host);
-    return services->file_number(services->user, file->service, what);
+    return file == NULL ? WEIR_UNSET : number_of(file, what);
 }
 
 void call_file_close(weir_file *file)

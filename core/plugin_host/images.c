@@ -19,6 +19,7 @@ struct counted {
     struct build_totals own; /* counted here when shared memory has no room */
     uint32_t slot;
     bool has_slot;
+    bool stuck; /* the file does not say so, but the linker does not let it go */
     size_t uses;
     size_t key_size;
     char key[KEY_MAX]; /* name, "/", hash */
@@ -132,7 +133,7 @@ static bool has_stuck(const struct images *images, const char *name)
     void *value;
     while (map_next(images->by_key, &cursor, &key, &value)) {
         const struct counted *counted = value;
-        if (image_is_pinned(counted->image) && key.size > size && key.data[size] == '/' &&
+        if (counted->stuck && key.size > size && key.data[size] == '/' &&
             memcmp(key.data, name, size) == 0)
             return true;
     }
@@ -215,6 +216,7 @@ void images_release(struct images *images, struct image *image)
     if (counted->uses > 0 || image_is_pinned(image))
         return;
     if (!image_unload(image)) {
+        counted->stuck = true;
         images->pinned++;
         image_row(image)->pinned = 1;
         log_warn("plugin %.*s: the linker does not unload it, %zu such images stay mapped",

@@ -40,7 +40,8 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
     ZERO_MEMBERS(request, has_response, attempts);
     size_t rest = offsetof(struct weir_request, attempt_count);
     memset((char *)request + rest, 0, sizeof(*request) - rest);
-    request->timed = host->requests++ % BUILD_SAMPLE == BUILD_SAMPLE / 2;
+    if (LIKELY(host != NULL)) /* without one no hook runs */
+        request->timed = host->requests++ % BUILD_SAMPLE == BUILD_SAMPLE / 2;
 }
 
 /* ---- what builds count of it */

@@ -124,6 +124,8 @@ static void on_question(struct control_client *client, struct span question, voi
         transaction_ask_reload(master, client);
     } else if (span_equal(question, SPAN("plugins"))) {
         plugin_report(master, client);
+    } else if (span_equal(question, SPAN("plugins json"))) {
+        plugin_report_json(master, client);
     } else if (span_equal(question, SPAN("top"))) {
         top_report(master->instance->shared, client);
     } else if (span_equal(question, SPAN("stop"))) {

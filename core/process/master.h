@@ -110,6 +110,8 @@ void quarantine_note_death(struct master *master, const struct death *death);
 
 /* ---- plugin_report.c */
 void plugin_report(struct master *master, struct control_client *client);
+/* The same for programs: one object with "plugins" and "replaced". */
+void plugin_report_json(struct master *master, struct control_client *client);
 
 /* ---- transaction.c */
 /* Every line of `text` (at most 40), each after `who`. */

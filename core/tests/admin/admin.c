@@ -27,6 +27,9 @@ static void instance_start(struct instance *instance)
     facts->workers = 2;
     facts->routes = 7;
     facts->worker_restarts = 3;
+    facts->swaps = 5;
+    facts->rollbacks = 6;
+    facts->swap_failures = 7;
     memcpy(facts->config_hash, "0123456789abcdef0123456789abcdef", 32);
     for (uint32_t i = 0; i < 2; i++) {
         struct worker_slot *slot = shared_worker(instance->shared, i);
@@ -98,6 +101,8 @@ Test(admin, every_path_has_its_listener)
         {"ready is the status listener's", ADMIN_ADMIN, "GET", "/status/ready", 404},
         {"unknown", ADMIN_ADMIN, "GET", "/nope", 404},
         {"unknown, whatever the method", ADMIN_ADMIN, "POST", "/nope", 404},
+        {"nobody is there to take orders", ADMIN_ADMIN, "POST", "/weir/reload", 503},
+        {"orders are the admin's", ADMIN_STATUS, "POST", "/weir/reload", 404},
         {"nothing is written here", ADMIN_ADMIN, "POST", "/status", 405},
         {"nor deleted", ADMIN_STATUS, "DELETE", "/metrics", 405},
     };
@@ -141,6 +146,37 @@ Test(admin, ready_means_serving_and_not_draining)
         cr_expect(strncmp(got, "HTTP/1.1 200 ", 13) == 0, "%s: alive all the same", rows[i].why);
         free(got);
     }
+    instance_stop(&instance);
+}
+
+Test(admin, builds_in_quarantine_are_named)
+{
+    struct instance instance;
+    instance_start(&instance);
+    struct gateway_facts *facts = shared_facts(instance.shared);
+    facts->quarantined = 10; /* two more than there is room for */
+    for (size_t i = 0; i < COUNT_OF(facts->quarantine); i++) {
+        (void)snprintf(facts->quarantine[i].plugin, sizeof(facts->quarantine[i].plugin), "p%zu", i);
+        (void)snprintf(facts->quarantine[i].version, sizeof(facts->quarantine[i].version), "1.0");
+        memset(facts->quarantine[i].hash, 'f', sizeof(facts->quarantine[i].hash)); /* torn */
+        (void)snprintf(facts->quarantine[i].why, sizeof(facts->quarantine[i].why), "\"why\"");
+    }
+    char *got = ask(&instance, ADMIN_STATUS, "GET", "/status/ready");
+    cr_expect(strncmp(got, "HTTP/1.1 200 ", 13) == 0, "the rest is served: %.60s", got);
+    cr_expect_not_null(strstr(got, "{\"message\":\"ready\",\"quarantined\":[\"p0 1.0 (build "
+                                   "fffffffffffffff)\",\"p1 1.0 (build"),
+                       "%s", got);
+    free(got);
+    got = ask(&instance, ADMIN_STATUS, "GET", "/status");
+    cr_expect_not_null(
+        strstr(got, "\"quarantine\":{\"count\":10,\"builds\":[{\"plugin\":\"p0\",\"version\":"
+                    "\"1.0\",\"build\":\"fffffffffffffff\",\"why\":\"\\\"why\\\"\"}"),
+        "%s", got);
+    free(got);
+    got = ask(&instance, ADMIN_STATUS, "GET", "/metrics");
+    cr_expect_not_null(
+        strstr(got, "\nweir_plugin_quarantined{plugin=\"p7\",build=\"fffffffffffffff\"} 1\n"));
+    free(got);
     instance_stop(&instance);
 }
 
@@ -188,6 +224,9 @@ Test(admin, metrics_have_kongs_names_and_ours)
         "weir_worker_requests_total{worker=\"0\"} 100\n",
         "weir_metric_series_limit 10000\n",
         "# TYPE process_cpu_seconds_total counter\n",
+        "# TYPE weir_plugin_swaps_total counter\nweir_plugin_swaps_total 5\n",
+        "weir_plugin_rollbacks_total 6\n",
+        "weir_plugin_swap_failures_total 7\n",
         "# TYPE process_open_fds gauge\n",
         "process_max_fds ",
         "process_resident_memory_bytes ",

@@ -22,7 +22,7 @@ int talk_listen(void)
     return fd;
 }
 
-static int connect_to(int listening)
+int talk_connect(int listening)
 {
     struct sockaddr_in address;
     socklen_t size = sizeof(address);
@@ -47,7 +47,7 @@ static bool take(int fd, struct buf *got)
 
 char *talk(struct loop *loop, int listening, struct span bytes, size_t piece)
 {
-    int fd = connect_to(listening);
+    int fd = talk_connect(listening);
     struct buf got = BUF_INIT;
     uint64_t start = clock_precise_us();
     bool open = true;

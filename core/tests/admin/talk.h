@@ -7,6 +7,8 @@
 
 /* A listening socket on a free port of the loopback; ends the test when there is none. */
 int talk_listen(void);
+/* A connection to it, which does not block. */
+int talk_connect(int listening);
 /* Connect to that socket, send `bytes` in pieces of `piece` bytes with a turn of the loop after
  * each, and return all that comes until the server ends the connection. Terminated; NULL: it did
  * not within some seconds. The caller frees it. */

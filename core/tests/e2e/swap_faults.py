@@ -69,7 +69,7 @@ def test_a_disk_that_is_full():
     with start() as weir, Load(weir, clients=2) as load:
         assert swap(weir, "2.0.0").returncode == 0
         limit = 512 * 1024
-        resource.prlimit(weir.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        resource.prlimit(weir.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         told = weir.run("plugin", "swap", "policy", padded)
         assert told.returncode == 1 and "cannot copy" in told.stderr and "File too large" in told.stderr, told
         assert builds_of_workers(weir, 10) == {"2.0.0"}

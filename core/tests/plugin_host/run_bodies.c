@@ -285,7 +285,7 @@ static weir_verdict breaks(weir_request *request, void *self, void *context, wei
 {
     (void)context, (void)last;
     struct actor *actor = self;
-    bool broken = build_calls(&actor->row) == 1; /* its second call */
+    bool broken = build_verdicts(&actor->row, BUILD_NEXT) == 1; /* its second call */
     cr_expect_eq(call_body_emit(request, side_of(request), broken ? WEIR_LIT("?") : chunk),
                  WEIR_SUCCESS);
     actor->verdict = broken ? WEIR_FAIL : WEIR_NEXT;
@@ -332,7 +332,9 @@ Test(run_bodies, a_stage_that_fails)
                 if (open)
                     expect_text("passed by, what it made of that chunk taken back", buf_view(&got),
                                 "aaaaaaaabbbbbbbbccccccccddddddddeeeeeeeeffffffff");
-                cr_expect_eq(build_calls(&actors[place].row), 2U, "not called again");
+                cr_expect_eq(build_verdicts(&actors[place].row, BUILD_NEXT), 1U,
+                             "not called again");
+                cr_expect_eq(build_verdicts(&actors[place].row, BUILD_WAIT), 2U * waits);
                 cr_expect_eq(build_verdicts(&actors[place].row, BUILD_FAIL), 1U);
                 rig_close(&rig);
             }

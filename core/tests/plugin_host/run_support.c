@@ -223,6 +223,7 @@ void rig_add(struct rig *rig, struct actor *actor)
                                   .request_body_need = actor->body_need,
                                   .response_body_need = actor->body_need};
     actor->policy.name = span_text(actor->name);
+    actor->row = (struct build_totals){0};
     actor->running = (struct running_policy){.policy = &actor->policy,
                                              .plugin = &actor->plugin,
                                              .row = &actor->row,

@@ -243,6 +243,40 @@ Test(process_crash, a_record_of_rubbish_is_read_within_its_bounds, .init = make_
     cr_expect_leq(line.size, 512, "every text ends");
 }
 
+Test(process_crash, another_thread_is_blamed_by_its_frames, .init = make_record,
+     .fini = free_record)
+{
+    const struct {
+        const char *why;
+        uint32_t beside;
+        const char *modules[3], *want;
+    } rows[] = {
+        {"the innermost plugin, not the library it called",
+         1,
+         {"/lib/libc.so.6", "/i/a." HASH ".so", "/i/b." HASH ".so"},
+         "a"},
+        {"no plugin at all", 1, {"/lib/libc.so.6", "", "/lib/libev.so.4"}, ""},
+        {"on the loop's thread it is the host who knows", 0, {"/i/a." HASH ".so", "", ""}, ""},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct death death = {0};
+        memset(record, 0, sizeof(*record));
+        record->pid = 5;
+        record->signal = SIGSEGV;
+        record->beside = rows[i].beside;
+        record->frame_count = record->module_count = 3;
+        for (uint32_t j = 0; j < 3; j++) {
+            record->frames[j].module = j;
+            (void)snprintf(record->modules[j], CRASH_PATH, "%s", rows[i].modules[j]);
+        }
+        cr_assert(crash_tell(record, 5, &death));
+        cr_expect_eq(death.blamed, rows[i].want[0] != '\0', "%s", rows[i].why);
+        cr_expect_str_eq(death.plugin, rows[i].want, "%s", rows[i].why);
+        cr_expect_str_eq(death.hash, death.blamed ? HASH : "", "%s", rows[i].why);
+        cr_expect(!death.blamed || death.place == BLAME_THREAD, "%s", rows[i].why);
+    }
+}
+
 /* ---- symbol tables */
 
 struct tiny { /* an object with one function, "victim", at 0x100 */

@@ -185,12 +185,19 @@ static const struct {
     const char *how;
     void (*run)(void);
 } ends[] = {
-    {"segv", do_segv},           {"abort", do_abort},
-    {"overflow", do_overflow},   {"bus", do_bus},
-    {"loop", do_loop},           {"exit", do_exit},
-    {"null_call", do_null_call}, {"thread", do_thread}, {"garbage", do_garbage},
-    {"half", do_half},           {"flood", do_flood},
-    {"command", do_command},     {"descriptors", do_descriptors},
+    {"segv", do_segv},
+    {"abort", do_abort},
+    {"overflow", do_overflow},
+    {"bus", do_bus},
+    {"loop", do_loop},
+    {"exit", do_exit},
+    {"null_call", do_null_call},
+    {"thread", do_thread},
+    {"garbage", do_garbage},
+    {"half", do_half},
+    {"flood", do_flood},
+    {"command", do_command},
+    {"descriptors", do_descriptors},
     {"close", do_close},
 };
 
@@ -337,8 +344,8 @@ static void on_log(weir_request *request, void *self, void *context)
     (void)act(self, request, "log");
 }
 
-WEIR_PLUGIN(PLUGIN_NAME, "1.0.1", WEIR_CAP_BODY | WEIR_CAP_THREADS, .priority = 500, WEIR_SELF(crashing),
-            WEIR_FIELDS(fields), .request_body_need = WEIR_BODY_TEE,
+WEIR_PLUGIN(PLUGIN_NAME, "1.0.1", WEIR_CAP_BODY | WEIR_CAP_THREADS, .priority = 500,
+            WEIR_SELF(crashing), WEIR_FIELDS(fields), .request_body_need = WEIR_BODY_TEE,
             .response_body_need = WEIR_BODY_TEE, .configure = configure, .start = start,
             .stop = stop, .rewrite = on_rewrite, .access = on_access,
             .request_body = on_request_body, .upstream = on_upstream,
