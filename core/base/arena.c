@@ -12,8 +12,8 @@
 
 enum {
     HEAP_CHUNK = 16 * 1024,
-    MAPPED_CHUNK = 128 * 1024, /* from here on mapped */
-    LARGEST_CHUNK = 1024 * 1024,
+    MAPPED_CHUNK = 128 * 1024,       /* from here on mapped */
+    LARGEST_CHUNK = 2 * 1024 * 1024, /* a huge page */
     PAGE = 4096,
     ALIGNMENT = 16
 };
@@ -85,12 +85,18 @@ static bool is_mapped(const struct arena_pool *pool, size_t size)
 }
 #endif
 
-/* Zeros. A chunk that many pieces will fill gets its pages in one go. */
+/* Zeros. A page that is missing costs more than filling it: small chunks get all of theirs in one
+ * go, large ones ask for a huge one. */
 static struct arena_chunk *chunk_map(size_t size)
 {
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (size <= LARGEST_CHUNK ? MAP_POPULATE : 0);
+    int populate = size < LARGEST_CHUNK ? MAP_POPULATE : 0;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | populate;
     void *chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
-    return chunk == MAP_FAILED ? NULL : chunk;
+    if (chunk == MAP_FAILED)
+        return NULL;
+    if (size >= LARGEST_CHUNK)
+        (void)madvise(chunk, size, MADV_HUGEPAGE);
+    return chunk;
 }
 
 static struct arena_chunk *chunk_take(struct arena_pool *pool, size_t size)

@@ -5,7 +5,7 @@
 #include "gateway/exchange.h"
 #include "http/uri.h"
 
-enum { ARGUMENTS_MAX = 32 }; /* values of one query argument that count */
+enum { VALUES_MAX = 32 }; /* of one header or query argument, that count */
 
 /* Absent: the request has no such thing, or there is no memory to say it. */
 typedef struct span value_of(struct exchange *x, const struct upstream *upstream,
@@ -34,17 +34,36 @@ static struct span of_ip(struct exchange *x, const struct upstream *upstream, st
     return x->request.client_ip;
 }
 
+static struct span join(struct arena *arena, const struct span *values, size_t count,
+                        struct span between)
+{
+    size_t size = 0, at = 0;
+    if (count < 2)
+        return count == 0 ? SPAN_NONE : values[0];
+    for (size_t i = 0; i < count; i++)
+        size += values[i].size + between.size;
+    char *text = arena_bytes(arena, size);
+    for (size_t i = 0; text != NULL && i < count; i++) {
+        if (values[i].size > 0)
+            memcpy(text + at, values[i].data, values[i].size);
+        at += values[i].size;
+        memcpy(text + at, between.data, between.size);
+        at += between.size;
+    }
+    return text == NULL ? SPAN_NONE : span_of(text, size - between.size);
+}
+
 static struct span of_header(struct exchange *x, const struct upstream *upstream,
                              struct span argument)
 {
     const struct http_headers *headers = &x->request.head.headers;
-    const struct http_header *field = http_headers_find(headers, argument, 0);
-    struct span value = field == NULL ? SPAN_NONE : field->value;
+    const struct http_header *field;
+    struct span values[VALUES_MAX];
+    size_t count = 0;
     (void)upstream;
-    for (size_t i = 1; (field = http_headers_find(headers, argument, i)) != NULL; i++)
-        value =
-            arena_printf(x->request.arena, "%.*s, %.*s", SPAN_ARG(value), SPAN_ARG(field->value));
-    return value;
+    while (count < VALUES_MAX && (field = http_headers_find(headers, argument, count)) != NULL)
+        values[count++] = field->value;
+    return join(x->request.arena, values, count, SPAN(", "));
 }
 
 /* Of "a=1; b=2". */
@@ -71,6 +90,8 @@ static struct span make_cookie(struct exchange *x, const struct upstream *upstre
     x->affinity_cookie = arena_printf(
         x->request.arena, "%.*s=%.*s; Path=%.*s; Same-Site=Lax; HttpOnly",
         SPAN_ARG(upstream->hash_on_cookie), UUID_TEXT, id, SPAN_ARG(upstream->hash_on_cookie_path));
+    if (!http_value_is_valid(x->affinity_cookie)) /* the file's name or path of it is none */
+        x->affinity_cookie = SPAN_NONE;
     return span_of(id, UUID_TEXT);
 }
 
@@ -95,10 +116,10 @@ static struct span of_path(struct exchange *x, const struct upstream *upstream,
 }
 
 /* In order, so that ?a=1&a=2 is like ?a=2&a=1. */
-static size_t insert(struct span values[ARGUMENTS_MAX], size_t count, struct span value)
+static size_t insert(struct span values[VALUES_MAX], size_t count, struct span value)
 {
     size_t at = count;
-    if (count == ARGUMENTS_MAX)
+    if (count == VALUES_MAX)
         return count;
     for (; at > 0 && span_compare(value, values[at - 1]) < 0; at--)
         values[at] = values[at - 1];
@@ -109,7 +130,7 @@ static size_t insert(struct span values[ARGUMENTS_MAX], size_t count, struct spa
 static struct span of_query(struct exchange *x, const struct upstream *upstream,
                             struct span argument)
 {
-    struct span values[ARGUMENTS_MAX], rest = x->request.query, name, value;
+    struct span values[VALUES_MAX], rest = x->request.query, name, value;
     struct arena *arena = x->request.arena;
     size_t count = 0;
     bool has_value;
@@ -120,10 +141,7 @@ static struct span of_query(struct exchange *x, const struct upstream *upstream,
         value = has_value ? text_percent_decode(arena, value, true) : SPAN("true");
         count = insert(values, count, value);
     }
-    struct span joined = count == 0 ? SPAN_NONE : values[0];
-    for (size_t i = 1; i < count; i++)
-        joined = arena_printf(arena, "%.*s,%.*s", SPAN_ARG(joined), SPAN_ARG(values[i]));
-    return joined;
+    return join(arena, values, count, SPAN(","));
 }
 
 static struct span of_capture(struct exchange *x, const struct upstream *upstream,

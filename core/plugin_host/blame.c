@@ -13,6 +13,8 @@ const char *blame_place_name(uint32_t place)
         [BLAME_CONFIGURE - PHASE_COUNT] = "configure",
         [BLAME_START - PHASE_COUNT] = "start",
         [BLAME_STOP - PHASE_COUNT] = "stop",
+        [BLAME_EXPORT - PHASE_COUNT] = "export_state",
+        [BLAME_IMPORT - PHASE_COUNT] = "import_state",
         [BLAME_THREAD - PHASE_COUNT] = "a thread of its own",
     };
     if (place < PHASE_COUNT)

@@ -18,6 +18,8 @@ enum blame_place {
     BLAME_CONFIGURE,
     BLAME_START,
     BLAME_STOP,
+    BLAME_EXPORT, /* of its state, to the next build */
+    BLAME_IMPORT,
     BLAME_THREAD, /* of the plugin's own: only a backtrace knows */
     BLAME_PLACES
 };

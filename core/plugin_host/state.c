@@ -74,10 +74,10 @@ static enum weir_err hand_over(const struct built_policy *from, const struct bui
     struct weir_state state = {arena, values, 0};
     if (arena == NULL || values == NULL)
         return WEIR_ERR_NO_MEMORY;
-    blame_policy(from, BLAME_CALLBACK);
+    blame_policy(from, BLAME_EXPORT);
     from->run.plugin->export_state(from->run.policy->self, &state);
     blame_nobody(from);
-    blame_policy(to, BLAME_CALLBACK);
+    blame_policy(to, BLAME_IMPORT);
     to->run.plugin->import_state(to->run.policy->self, &state);
     blame_nobody(to);
     return WEIR_OK;

@@ -19,7 +19,8 @@ enum {
     FORK_AGAIN_MS = 1000,
     CLOSED_PATIENCE_MS = 5000,
     HUNG_PATIENCE_MS = 2000, /* to leave a backtrace */
-    HEARD_MAX = 1000,        /* messages in a second: a worker that says more has gone wild */
+    DUMP_PATIENCE_MS = 30000,
+    HEARD_MAX = 1000, /* messages in a second: a worker that says more has gone wild */
     LAST_WORDS_MAX = 100,
 };
 
@@ -72,6 +73,13 @@ static void on_patience(struct deadline *deadline)
     }
     if (seat->state == SEAT_STARTING && !seat->hung && !seat->wild) {
         crew_end_hung(seat, seat->master->committed->step_ms);
+        return;
+    }
+    /* Its last words are said: what takes so long is a core, which a kill would cut. */
+    if (seat->hung && !seat->dumping &&
+        seat->master->instance->crashes[seat->index].pid == seat->pid) {
+        seat->dumping = true;
+        deadline_set(seat->master->loop, &seat->patience, DUMP_PATIENCE_MS);
         return;
     }
     log_error("worker %" PRIu32 " (pid %d) does not answer, it is killed", seat->index,
@@ -367,7 +375,7 @@ static void fill(struct seat *seat)
         return;
     }
     seat->state = SEAT_STARTING;
-    seat->hung = seat->wild = seat->closed = seat->ended = false;
+    seat->hung = seat->dumping = seat->wild = seat->closed = seat->ended = false;
     seat->heard = 0;
     seat->asked = seat->agreed = false;
     watch_start(master->loop, &seat->watch, seat->channel, WATCH_READ, on_channel);

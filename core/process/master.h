@@ -40,6 +40,7 @@ struct seat {
     uint64_t heard_ms; /* when the count of what it said began */
     uint32_t heard;    /* messages since */
     bool hung;         /* it was told to end for that */
+    bool dumping;      /* … and takes its time to write a core */
     bool wild;         /* for what it sent */
     bool closed;       /* its end of the channel is */
     bool ended;        /* its pid is nobody's any more */

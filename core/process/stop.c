@@ -15,10 +15,23 @@ static void wait_ms(struct master *master, int64_t ms)
     deadline_set(master->loop, &master->stop_patience, ms > INT32_MAX ? INT32_MAX : (uint32_t)ms);
 }
 
+/* Each worker names its own in the log. */
+static uint64_t in_flight(const struct master *master)
+{
+    uint64_t active = 0;
+    for (uint32_t i = 0; i < master->instance->workers; i++) {
+        const struct worker_slot *slot = shared_worker(master->instance->shared, i);
+        active += __atomic_load_n(&slot->active, __ATOMIC_RELAXED);
+    }
+    return active;
+}
+
 static void drain(struct master *master)
 {
     master->stop = STOP_DRAINING;
-    log_notice("draining: no new connections");
+    log_notice("draining: no new connections, %" PRIu64 " requests in flight have %" PRId64
+               " ms to end",
+               in_flight(master), master->instance->settings.drain_timeout_ms);
     transaction_cancel(master);
     crew_tell_all(master, MESSAGE_DRAIN, 0);
     sockets_close_proxy(&master->instance->sockets);
@@ -34,7 +47,8 @@ static void on_patience(struct deadline *deadline)
         drain(master);
         break;
     case STOP_DRAINING:
-        log_warn("requests are still running after drain_timeout, they are cut");
+        log_warn("%" PRIu64 " requests are still running after drain_timeout, they are cut",
+                 in_flight(master));
         stop_quickly(master);
         break;
     case STOP_QUITTING:

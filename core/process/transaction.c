@@ -98,7 +98,7 @@ static void count_end(struct master *master, const struct order *order, int code
 static void tell_success(struct master *master, const struct order *order)
 {
     struct buf *text = &master->transaction.text;
-    log_lines(LOG_WARN, "", buf_view(text));
+    log_lines(order->kind == ORDER_RELOAD ? LOG_WARN : LOG_NOTICE, "", buf_view(text));
     log_notice("configuration %" PRIu64 " is in use", master->committed->number);
     if (order->kind == ORDER_RELOAD) {
         buf_printf(text, "configuration %" PRIu64 " is in use on %" PRIu32 " workers\n",

@@ -46,9 +46,11 @@ static bool is_same_set(struct ring *ring, size_t from, size_t to, const struct 
 }
 
 /* The new list from the old one and what the member has now. False without memory. */
-static bool fill(struct ring *ring, struct peer *peers, uint32_t member, size_t from, size_t to,
+static bool fill(struct ring *ring, struct peer *peers, uint32_t member,
                  const struct address *addresses, size_t count)
 {
+    size_t from, to;
+    find_range(ring, member, &from, &to);
     for (size_t i = 0; i < count; i++) {
         struct peer *peer = &peers[i];
         const struct peer *old = find_peer(ring->peers, from, to, &addresses[i]);
@@ -88,7 +90,7 @@ bool ring_set_addresses(struct ring *ring, uint32_t member, const struct address
     struct peer *peers = calloc(from + count + after + 1, sizeof *peers);
     if (peers == NULL)
         return false;
-    if (!fill(ring, peers + from, member, from, to, addresses, count)) {
+    if (!fill(ring, peers + from, member, addresses, count)) {
         release(peers + from, count);
         free(peers);
         return false;

@@ -112,6 +112,7 @@ Test(orders, what_reaches_the_master_is_one_checked_line)
     } rows[] = {
         {"the list", "GET", "/weir/plugins", "", "plugins json", 200},
         {"a slash at the end", "GET", "/weir/plugins/", "", "plugins json", 200},
+        {"the list without its body", "HEAD", "/weir/plugins", "", "plugins json", 200},
         {"a reload", "POST", "/weir/reload", "", "reload", 200},
         {"a rollback", "POST", "/weir/plugins/a/rollback", "", "rollback a", 200},
         {"a swap to what is in plugin_path", "POST", "/weir/plugins/a/swap", "", "swap a", 200},
@@ -130,7 +131,8 @@ Test(orders, what_reaches_the_master_is_one_checked_line)
         {"dots lead out", "POST", "/weir/plugins/a/swap", "{\"file\":\"../weir.sock\"}", "", 403},
         {"an escape ends no line", "POST", "/weir/plugins/a/swap", "{\"file\":\"a b.so\\nreload\"}",
          "", 400},
-        {"a NUL ends a path: what is before it is no file", "POST", "/weir/plugins/a/swap", "{\"file\":\"a\\u0000b\"}", "", 403},
+        {"a NUL ends a path: what is before it is no file", "POST", "/weir/plugins/a/swap",
+         "{\"file\":\"a\\u0000b\"}", "", 403},
         {"a word more", "POST", "/weir/plugins/a/swap", "{\"canary\":\"1 wait\"}", "", 400},
         {"no number", "POST", "/weir/plugins/a/swap", "{\"canary\":\"%\"}", "", 400},
         {"a canary of all digits", "POST", "/weir/plugins/a/swap", "{\"canary\":\"10000\"}", "",

@@ -86,7 +86,8 @@ def test_the_delay_serves_and_says_so():
     upstream = Streams()
     with start(upstream, workers=2, drain_delay="3s", drain_timeout="20s") as weir:
         assert ready(weir) == (200, "ready")
-        with begin(weir, upstream, "/long") as stream, weir.connect() as kept:
+        with begin(weir, upstream, "/long") as stream, begin(weir, upstream, "/silent") as silent, \
+                weir.connect() as kept:
             begun = time.monotonic()
             weir.process.send_signal(signal.SIGTERM)
             wait_for("not ready", lambda: ready(weir) == (503, "draining"))
@@ -106,8 +107,11 @@ def test_the_delay_serves_and_says_so():
             upstream.let_go.set()
             got = stream.read_response()
             assert got.complete and got.body.endswith(b"end"), "what was under way ended"
+            got = silent.read_response()
+            assert got.complete and got.get("connection") == "close", "and says that nothing follows"
         code, took = end_of(weir)
         assert code == 0 and took < 5, (code, took)
+        assert "draining: no new connections, 2 requests in flight have 20000 ms to end" in weir.log_text()
         assert " cut " not in weir.log_text() and "half of drain_timeout" not in weir.log_text()
 
 

@@ -66,6 +66,26 @@ Test(shared_region, the_allocator_stops_at_the_end)
     cr_expect_eq(shared_usage(shared).used, shared_usage(shared).size);
 }
 
+Test(shared_region, the_block_is_the_same_for_all)
+{
+    AUTO(shared_destroy) struct shared *shared = shared_create(0, 1);
+    cr_assert_not_null(shared);
+    pid_t child = fork();
+    if (child == 0) {
+        char *block = shared_block(shared, 1000);
+        block[999] = 'x';
+        _exit(0);
+    }
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    const char *block = shared_block(shared, 1000);
+    cr_assert_not_null(block);
+    cr_expect_eq(block[999], 'x', "whoever asks first makes it");
+    cr_expect_eq(block[998], 0);
+    AUTO(shared_destroy) struct shared *full = shared_create(0, 1);
+    cr_assert_not_null(full);
+    cr_expect_null(shared_block(full, shared_left(full) + 1), "no room");
+}
+
 Test(shared_region, a_lock_of_a_dead_process_is_taken_over_and_counted)
 {
     AUTO(shared_destroy) struct shared *shared = shared_create(0, 1);

@@ -124,7 +124,7 @@ Test(upstream_choose, hashing_is_the_same_in_every_worker)
     size_t hits[4] = {0};
     for (size_t i = 0; i < KEYS; i++)
         hits[first[i] - 'A']++;
-    cr_assert(hits[2] > 1.8 * KEYS * 200 / 407 / 2 && hits[2] < 2.2 * KEYS * 200 / 407 / 2);
+    cr_assert(hits[2] > KEYS * 180 / 407 && hits[2] < KEYS * 220 / 407);
     cr_assert(hits[3] > 0 && hits[3] < KEYS / 20, "7 of 407 is little, but not nothing");
     world_close(&other);
     world_close(&world);

@@ -402,6 +402,34 @@ Test(upstream_health, one_of_all_workers_probes)
     free(table);
 }
 
+/* Exchanges may hold an old configuration for hours: the rules of the new one count all the same.
+ */
+Test(upstream_health, the_newest_configuration_probes)
+{
+    struct world world;
+    struct setup old, fresh;
+    world_open(&world);
+    char targets[100];
+    (void)snprintf(targets, sizeof targets, "%s",
+                   answerer_open(&world, "HTTP/1.1 200 OK\r\n\r\n", NULL));
+    setup_open(&world, &old, yaml_of(targets, "{active: {http_path: /old, healthy: {" OFTEN "}}}"));
+    TURN_UNTIL(world.loop, answerer.asked > 2);
+    cr_assert_not_null(strstr(answerer.last, "/old"));
+    setup_open(&world, &fresh,
+               yaml_of(targets, "{active: {http_path: /new, healthy: {" OFTEN "}}}"));
+    TURN_UNTIL(world.loop, strstr(answerer.last, "/new") != NULL);
+    size_t asked = answerer.asked;
+    while (answerer.asked < asked + 10) {
+        loop_run_once(world.loop);
+        cr_assert_not_null(strstr(answerer.last, "/new"));
+    }
+    setup_close(&fresh); /* as a reload that was refused */
+    TURN_UNTIL(world.loop, strstr(answerer.last, "/old") != NULL);
+    setup_close(&old);
+    answerer_close();
+    world_close(&world);
+}
+
 Test(upstream_health, at_most_so_many_at_once)
 {
     struct world world;
