@@ -36,8 +36,8 @@ static enum weir_err complain(struct generation_build *build, const char *path)
 static enum weir_err make_empty(struct job *job, const struct slice *slice)
 {
     struct generation_build *build = build_of(job);
-    (void)slice;
     struct generation *made = calloc(1, sizeof(*made));
+    (void)slice;
     if (made == NULL)
         return WEIR_ERR_NO_MEMORY;
     build->generation = made;
@@ -78,8 +78,8 @@ static enum weir_err settings(struct job *job, const struct slice *slice)
 static enum weir_err open_catalog(struct job *job, const struct slice *slice)
 {
     struct generation_build *build = build_of(job);
-    (void)slice;
     struct generation *made = build->generation;
+    (void)slice;
     const char *folders =
         span_is_set(made->settings.plugin_path) && made->settings.plugin_path.size > 0
             ? made->settings.plugin_path.data
@@ -96,8 +96,8 @@ static bool call_loop(void *user, void (*work)(void *arg), void *arg)
 static enum weir_err load(struct job *job, const struct slice *slice)
 {
     struct generation_build *build = build_of(job);
-    (void)slice;
     struct generation *made = build->generation;
+    (void)slice;
     catalog_load_through(made->catalog, call_loop, job);
     enum weir_err err = config_build(made->arena, build->root, catalog_view(made->catalog),
                                      build->problems, &made->config);
@@ -110,8 +110,8 @@ static enum weir_err load(struct job *job, const struct slice *slice)
 static enum weir_err route(struct job *job, const struct slice *slice)
 {
     struct generation_build *build = build_of(job);
-    (void)slice;
     struct generation *made = build->generation;
+    (void)slice;
     enum router_flavor flavor = ROUTER_TRADITIONAL_COMPATIBLE;
     (void)router_flavor_parse(made->settings.router_flavor, &flavor);
     return router_build(made->config, flavor, build->problems, &made->router);
@@ -120,8 +120,8 @@ static enum weir_err route(struct job *job, const struct slice *slice)
 static enum weir_err forward(struct job *job, const struct slice *slice)
 {
     struct generation_build *build = build_of(job);
-    (void)slice;
     struct generation *made = build->generation;
+    (void)slice;
     enum weir_err err = forward_compile(made->arena, &made->settings, &made->forward, build->why,
                                         sizeof(build->why));
     return err == WEIR_ERR_CONFIG ? complain(build, "gateway.trusted_ips") : err;
@@ -156,12 +156,13 @@ static enum weir_err check(struct job *job, const struct slice *slice)
 static enum weir_err balance(struct job *job, const struct slice *slice)
 {
     struct generation_build *build = build_of(job);
-    (void)slice;
     struct generation *made = build->generation;
     if (build->source.upstreams == NULL)
         return WEIR_OK;
-    enum weir_err err = balancers_build(made->arena, build->source.upstreams, made->config,
-                                        &made->balancers, build->why, sizeof(build->why));
+    if (made->balancers == NULL)
+        TRY(balancers_begin(made->arena, build->source.upstreams, made->config, &made->balancers));
+    enum weir_err err =
+        balancers_more(made->balancers, made->config, slice, build->why, sizeof(build->why));
     return err == WEIR_ERR_CONFIG ? complain(build, "services") : err;
 }
 
@@ -272,8 +273,7 @@ static enum weir_err end_policies(struct job *job, const struct slice *slice)
 static enum weir_err let_go(struct job *job, const struct slice *slice)
 {
     struct generation *generation = generation_of(job);
-    (void)slice;
-    balancers_destroy(generation->balancers);
+    TRY(balancers_end(generation->balancers, slice));
     catalog_destroy(generation->catalog);
     return WEIR_OK;
 }

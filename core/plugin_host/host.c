@@ -22,6 +22,7 @@ struct plugin_host *plugin_host_create(const struct host_services *services, str
     host->names.items = calloc(HOST_NAMES_MAX, sizeof(host->names.items[0]));
     host->dicts = map_create(8);
     host->metrics = map_create(8);
+    host->requests = BUILD_SAMPLE / 2; /* the first sample stands for those on either side of it */
     if (shared != NULL)
         builds_take_over(shared, worker);
     if (host->names.by_spelling == NULL || host->names.items == NULL || host->dicts == NULL ||

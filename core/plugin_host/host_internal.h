@@ -37,7 +37,7 @@ struct plugin_host {
     const char *loading;                        /* "name/hash" while an image is loaded */
     uint64_t building;                          /* number of the configuration that is built */
     struct parks *parks;                        /* ours */
-    uint64_t requests;                          /* begun: which of them are timed */
+    uint64_t requests;                          /* begun: of BUILD_SAMPLE the last is timed */
     uint64_t hook_began_ns;                     /* of a timed request */
     struct header_names names;
     struct map *dicts;   /* open handles by owner, name and shape: see calls_shared.c */

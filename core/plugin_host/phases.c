@@ -150,16 +150,32 @@ static inline bool is_plain_next(const struct weir_request *request, const struc
            !request->consumer_changed;
 }
 
+static inline weir_verdict call_hook(struct weir_request *request, const struct chain_entry *entry)
+{
+    return entry->run.hook(request, entry->self, request_context(request, entry));
+}
+
+/* Apart, so that requests which are not timed pay for one test. */
+__attribute__((noinline)) static weir_verdict
+call_timed(struct weir_request *request, struct walk *walk, const struct chain_entry *entry)
+{
+    timing_hook_begins(request, entry);
+    weir_verdict verdict = call_hook(request, entry);
+    timing_hook_ends(request, walk);
+    return verdict;
+}
+
 static enum phase_result run_from_here(struct weir_request *request, struct walk *walk)
 {
+    const unsigned phase = walk->phase;
     while (walk->next < walk->chain->count) {
         const struct chain_entry *entry = &walk->chain->entries[walk->next++];
-        hook_enter(request, walk, entry);
+        hook_mark(request, walk, entry);
         weir_verdict verdict =
-            entry->run.hook(request, entry->self, request_context(request, entry));
-        hook_leave(request, walk);
+            UNLIKELY(request->timed) ? call_timed(request, walk, entry) : call_hook(request, entry);
+        hook_unmark(request, walk);
         if (LIKELY(is_plain_next(request, walk, verdict))) {
-            build_count(entry->policy->row, walk->phase, BUILD_NEXT);
+            build_count(entry->policy->row, phase, BUILD_NEXT);
             continue;
         }
         enum phase_result result = hook_settle(request, walk, verdict, NULL);

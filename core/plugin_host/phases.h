@@ -48,8 +48,8 @@ WEIR_MUST_USE enum weir_err request_make_contexts(struct weir_request *request);
 void walk_begin(struct weir_request *request, enum phase phase);
 /* Around every call into a plugin: who is to blame if it does not come back, and how long it takes
  * in requests that are timed. How it returned is counted by who settles it. */
-static inline void hook_enter(struct weir_request *request, struct walk *walk,
-                              const struct chain_entry *entry)
+static inline void hook_mark(struct weir_request *request, struct walk *walk,
+                             const struct chain_entry *entry)
 {
     struct worker_slot *blame = request->host->blame;
     blame->phase = walk->phase;
@@ -57,6 +57,16 @@ static inline void hook_enter(struct weir_request *request, struct walk *walk,
     request->host->running_request = request;
     walk->entry = entry;
     walk->running = true;
+}
+static inline void hook_unmark(struct weir_request *request, struct walk *walk)
+{
+    request->host->blame->policy_plus_one = 0;
+    walk->running = false;
+}
+static inline void hook_enter(struct weir_request *request, struct walk *walk,
+                              const struct chain_entry *entry)
+{
+    hook_mark(request, walk, entry);
     if (UNLIKELY(request->timed))
         timing_hook_begins(request, entry);
 }
@@ -64,8 +74,7 @@ static inline void hook_leave(struct weir_request *request, struct walk *walk)
 {
     if (UNLIKELY(request->timed))
         timing_hook_ends(request, walk);
-    request->host->blame->policy_plus_one = 0;
-    walk->running = false;
+    hook_unmark(request, walk);
 }
 /* What the verdict of a hook that has returned means. NEXT: go on behind walk->entry; also after a
  * FAIL of a policy that fails open (*out_failed, may be NULL, tells). */

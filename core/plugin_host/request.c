@@ -40,46 +40,52 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
     ZERO_MEMBERS(request, has_response, attempts);
     size_t rest = offsetof(struct weir_request, attempt_count);
     memset((char *)request + rest, 0, sizeof(*request) - rest);
-    if (LIKELY(host != NULL)) /* without one no hook runs */
-        request->timed = host->requests++ % BUILD_SAMPLE == BUILD_SAMPLE / 2;
+    if (LIKELY(host != NULL) && UNLIKELY(++host->requests % BUILD_SAMPLE == 0))
+        request->timed = true;
 }
 
 /* ---- what builds count of it */
 
-static void leave_flight(struct weir_request *request)
+static inline bool is_counted(const struct chain_set *set)
 {
-    const struct chain_set *set = request->in_flight;
-    for (uint16_t i = 0; set != NULL && i < set->row_count; i++)
-        set->rows[i]->in_flight--;
-    request->in_flight = NULL;
+    return set != NULL && set->row_count != 0;
 }
 
-static inline void enter_flight(struct weir_request *request, const struct chain_set *set)
+/* Not inline: what requests without policies pay for is the test before it. */
+__attribute__((noinline)) static void enter_flight(const struct chain_set *set)
 {
-    if (request->in_flight == set || (request->in_flight == NULL && set->row_count == 0))
-        return;
-    leave_flight(request);
     for (uint16_t i = 0; i < set->row_count; i++)
         set->rows[i]->in_flight++;
-    request->in_flight = set;
+}
+
+__attribute__((noinline)) static void leave_flight(const struct chain_set *set)
+{
+    for (uint16_t i = 0; i < set->row_count; i++)
+        set->rows[i]->in_flight--;
 }
 
 /* The exchange is over: what each build of its chains hears about it. */
-static void count_exchange(const struct weir_request *request)
+__attribute__((noinline)) static void end_flight(const struct weir_request *request)
 {
     const struct chain_set *set = request->set;
+    if (request->finished_us == 0) { /* it never was one */
+        leave_flight(set);
+        return;
+    }
     uint64_t us =
         request->finished_us > request->started_us ? request->finished_us - request->started_us : 0;
     unsigned bits = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
     unsigned bucket = bits < BUILD_LATENCIES ? bits : BUILD_LATENCIES - 1;
-    bool failed = request->has_response && request->response.status >= 500;
     for (uint16_t i = 0; i < set->row_count; i++) {
         struct build_totals *row = set->rows[i];
+        row->in_flight--;
         row->exchanges++;
         row->latency_us += us;
         row->latency[bucket]++;
-        row->server_errors += failed;
     }
+    if (UNLIKELY(request->has_response && request->response.status >= 500))
+        for (uint16_t i = 0; i < set->row_count; i++)
+            set->rows[i]->server_errors++;
 }
 
 /* ---- */
@@ -115,17 +121,24 @@ static enum weir_err make_contexts(struct weir_request *request, const struct ch
     return WEIR_OK;
 }
 
+__attribute__((noinline)) static enum weir_err change_set(struct weir_request *request,
+                                                          const struct chain_set *set)
+{
+    void **contexts = NULL;
+    if (set->context_bytes != 0)
+        TRY(make_contexts(request, set, &contexts));
+    if (is_counted(request->set))
+        leave_flight(request->set);
+    if (is_counted(set))
+        enter_flight(set);
+    request->contexts = contexts;
+    request->set = set;
+    return WEIR_OK;
+}
+
 enum weir_err request_enter_set(struct weir_request *request, const struct chain_set *set)
 {
-    if (request->set != set) {
-        void **contexts = NULL;
-        if (set->context_bytes != 0)
-            TRY(make_contexts(request, set, &contexts));
-        request->contexts = contexts;
-        request->set = set;
-    }
-    enter_flight(request, set);
-    return WEIR_OK;
+    return request->set == set ? WEIR_OK : change_set(request, set);
 }
 
 enum weir_err request_make_contexts(struct weir_request *request)
@@ -141,14 +154,20 @@ enum weir_err request_enter_global(struct weir_request *request)
 {
     request->set = policies_global(request->policies);
     request->contexts = NULL;
-    if (UNLIKELY(!phase_is_empty(request, PHASE_REWRITE)))
-        enter_flight(request, request->set);
+    if (is_counted(request->set))
+        enter_flight(request->set);
     return WEIR_OK;
 }
 
 enum weir_err request_enter_route(struct weir_request *request)
 {
-    return request_enter_set(request, policies_route(request->policies, request->route));
+    const struct chain_set *set = policies_route(request->policies, request->route);
+    /* Without policies there is nothing to make and nobody to tell. */
+    if (set->member_count == 0 && (request->set == NULL || request->set->member_count == 0)) {
+        request->set = set;
+        return WEIR_OK;
+    }
+    return request_enter_set(request, set);
 }
 
 void request_stop_waiting(struct weir_request *request)
@@ -156,10 +175,11 @@ void request_stop_waiting(struct weir_request *request)
     for (int direction = 0; direction < DIRECTIONS; direction++) {
         struct walk *walk = &request->walks[direction];
         CHECK_THAT(!walk->running);
-        if (UNLIKELY(walk->waiting && request->timed))
-            timing_wait_ends(request);
-        if (walk->park != NULL)
+        if (walk->park != NULL) {
+            if (walk->waiting && request->timed)
+                timing_wait_ends(request);
             parks_drop(host_parks(request->host), walk->park);
+        }
         walk->waiting = false;
     }
 }
@@ -168,10 +188,8 @@ void request_end(struct weir_request *request)
 {
     request_stop_waiting(request);
     body_free(request);
-    if (request->set != NULL && request->set->row_count != 0 && request->finished_us != 0)
-        count_exchange(request);
-    if (request->in_flight != NULL)
-        leave_flight(request);
+    if (is_counted(request->set))
+        end_flight(request);
     request->set = NULL;
     request->contexts = NULL;
 }

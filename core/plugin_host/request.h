@@ -161,10 +161,9 @@ struct weir_request {
     uint64_t answered_us; /* the target's head came */
     uint64_t finished_us;
 
-    struct request_timing *timing;     /* timing.h: where all its time goes; NULL: nobody asks */
-    const struct chain_set *in_flight; /* its builds count the request as in flight; NULL: none */
-    bool timed;                        /* hooks are */
-    struct shared_value *shared;       /* published by policies */
+    struct request_timing *timing; /* timing.h: where all its time goes; NULL: nobody asks */
+    bool timed;                    /* hooks are */
+    struct shared_value *shared;   /* published by policies */
     struct log_edit *log_edits;
     uint32_t park_count;
     bool consumer_changed; /* in the hook that runs: the set is switched when it has returned */

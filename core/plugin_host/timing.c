@@ -58,11 +58,9 @@ static struct timing_part *part_of(struct weir_request *request,
     return part;
 }
 
-void timing_target(struct weir_request *request, bool begins)
+void timing_set_target(struct weir_request *request, bool begins)
 {
     struct request_timing *timing = request->timing;
-    if (LIKELY(timing == NULL))
-        return;
     bool waits = timing->now != timing->base; /* a policy does: it goes on being the reason */
     timing->base = begins ? &timing->upstream : &timing->core;
     if (!waits)
@@ -112,11 +110,9 @@ static void tell(struct buf *out, struct span name, uint64_t ns)
     buf_printf(out, ";dur=%" PRIu64 ".%04" PRIu64, ns / 1000000, ns % 1000000 / 100);
 }
 
-struct span timing_text(struct weir_request *request)
+struct span timing_make_text(struct weir_request *request)
 {
     struct request_timing *timing = request->timing;
-    if (LIKELY(timing == NULL))
-        return SPAN_NONE;
     switch_to(timing, timing->now, clock_precise_ns());
     AUTO_BUF out = BUF_INIT;
     tell(&out, SPAN("gateway"), timing->last_ns - timing->began_ns - timing->upstream.ns);

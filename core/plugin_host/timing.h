@@ -12,11 +12,20 @@
 void timing_begin(struct weir_request *request);
 /* The target has the request (its connection included), or has answered or failed. Fine for
  * requests without a record. */
-void timing_target(struct weir_request *request, bool begins);
+void timing_set_target(struct weir_request *request, bool begins);
+static inline void timing_target(struct weir_request *request, bool begins)
+{
+    if (UNLIKELY(request->timing != NULL))
+        timing_set_target(request, begins);
+}
 /* "gateway;dur=0.1312, upstream;dur=2.0110, core;dur=0.0911, key-auth;dur=0.0401" up to now, in
  * milliseconds. `gateway` is all the time that was not upstream's; what follows upstream are its
  * parts. Kept for timing_told(); unset without a record or memory. */
-struct span timing_text(struct weir_request *request);
+struct span timing_make_text(struct weir_request *request);
+static inline struct span timing_text(struct weir_request *request)
+{
+    return UNLIKELY(request->timing != NULL) ? timing_make_text(request) : SPAN_NONE;
+}
 /* What timing_text() said last; unset: nothing. */
 struct span timing_told(const struct weir_request *request);
 

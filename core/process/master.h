@@ -46,6 +46,7 @@ struct seat {
     bool ended;        /* its pid is nobody's any more */
     bool due;          /* fork it at the end of the turn */
     bool asked;        /* PREPARE of the transaction was sent */
+    bool excused;      /* who sat here ended meanwhile, and not of the candidate */
     bool canary;       /* serves its candidate, or is told to */
     bool agreed;       /* … and PREPARED came; later: COMMITTED came */
     uint64_t serves;   /* number of the configuration it was sent last to commit */

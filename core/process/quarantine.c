@@ -1,5 +1,6 @@
 /* A build that ends workers: back to the one before it when there is one, else out of service. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -43,7 +44,9 @@ void quarantine_note_death(struct master *master, const struct death *death)
 {
     const struct settings *settings = &master->instance->settings;
     struct build_hash hash = {{0}};
-    if (!death->blamed || death->plugin[0] == '\0' || death->hash[0] == '\0')
+    /* Killed from outside while a hook ran: the memory ran out, or somebody meant the worker. */
+    bool killed = death->signal == SIGKILL && !death->hung;
+    if (!death->blamed || killed || death->plugin[0] == '\0' || death->hash[0] == '\0')
         return;
     memcpy(hash.text, death->hash, sizeof(hash.text));
     struct plugin_record *record = ledger_find(&master->ledger, death->plugin, true);

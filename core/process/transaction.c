@@ -306,6 +306,16 @@ void transaction_canary_bad(struct master *master, const char *why)
 
 /* ---- prepare */
 
+/* What runs now may be what ends workers, and the candidate what mends it: nobody has to live long
+ * enough to agree. Who takes such a seat gets what is committed then. */
+static bool is_excused(const struct seat *seat)
+{
+    const struct transaction *transaction = &seat->master->transaction;
+    enum order_kind kind = transaction->order->kind;
+    return seat->excused &&
+           (transaction->tried || kind == ORDER_ROLLBACK || kind == ORDER_QUARANTINE);
+}
+
 static void check_prepared(struct master *master)
 {
     struct transaction *transaction = &master->transaction;
@@ -313,7 +323,7 @@ static void check_prepared(struct master *master)
         return;
     for (uint32_t i = 0; i < master->instance->workers; i++) {
         const struct seat *seat = &master->seats[i];
-        bool absent = seat->state == SEAT_EMPTY && !seat->due;
+        bool absent = (seat->state == SEAT_EMPTY && !seat->due) || is_excused(seat);
         if (!absent && !(seat->state == SEAT_READY && seat->agreed))
             return;
     }
@@ -326,23 +336,22 @@ static void check_prepared(struct master *master)
 static void ask(struct seat *seat)
 {
     seat->asked = crew_prepare(seat, seat->master->transaction.candidate);
-    seat->agreed = false;
+    seat->agreed = seat->excused = false;
 }
 
 /* One worker goes first and the rest follow when it agrees: what crashes in start(), where no trial
  * can look, costs one worker and not all of them. */
 static void ask_next(struct master *master)
 {
-    bool first_asked = false, first_agreed = false;
+    bool first_asked = false, first_agreed = master->transaction.tried;
     for (uint32_t i = 0; i < master->instance->workers; i++) {
         first_asked = first_asked || master->seats[i].asked;
-        first_agreed = first_agreed || master->seats[i].agreed;
     }
     if (first_asked && !first_agreed)
         return;
     for (uint32_t i = 0; i < master->instance->workers; i++) {
         struct seat *seat = &master->seats[i];
-        if (seat->state != SEAT_READY || seat->asked)
+        if (seat->state != SEAT_READY || seat->asked || is_excused(seat))
             continue;
         ask(seat);
         if (!first_agreed && seat->asked)
@@ -362,6 +371,9 @@ static void prepare(struct master *master)
 {
     struct transaction *transaction = &master->transaction;
     transaction->state = TRANSACTION_PREPARING;
+    transaction->tried = false;
+    for (uint32_t i = 0; i < master->instance->workers; i++)
+        master->seats[i].excused = false;
     deadline_set(master->loop, &transaction->patience, transaction->candidate->step_ms);
     go_on_preparing(master);
 }
@@ -379,7 +391,7 @@ void transaction_on_prepared(struct seat *seat, uint64_t number)
     struct transaction *transaction = &seat->master->transaction;
     if (transaction->state != TRANSACTION_PREPARING || number != transaction->candidate->number)
         return;
-    seat->agreed = true;
+    seat->agreed = transaction->tried = true;
     deadline_set(seat->master->loop, &transaction->patience, transaction->candidate->step_ms);
     go_on_preparing(seat->master);
 }
@@ -407,7 +419,8 @@ void transaction_on_refused(struct seat *seat, uint64_t number, struct span why)
     (void)snprintf(who, sizeof(who),
                    "worker %" PRIu32 " cannot follow, it is killed: ", seat->index);
     log_lines(LOG_ERROR, who, why);
-    (void)kill(seat->pid, SIGKILL);
+    if (!seat->ended)
+        (void)kill(seat->pid, SIGKILL);
 }
 
 void transaction_on_committed(struct seat *seat, uint64_t number)
@@ -425,12 +438,17 @@ void transaction_on_committed(struct seat *seat, uint64_t number)
     check_committed(master);
 }
 
-void transaction_on_death(struct seat *seat, const char *how)
+void transaction_on_death(struct seat *seat, const char *how, uint64_t generation)
 {
     struct master *master = seat->master;
     struct transaction *transaction = &master->transaction;
     if (transaction->state == TRANSACTION_PREPARING && seat->asked) {
-        seat->asked = false;
+        seat->asked = seat->agreed = false;
+        if (generation != 0 && generation != transaction->candidate->number) {
+            seat->excused = true;
+            go_on_preparing(master);
+            return;
+        }
         buf_printf(&transaction->text, "worker %" PRIu32 " died preparing it: %s\n", seat->index,
                    how);
         abort_it(master);
@@ -460,7 +478,7 @@ static void on_patience(struct deadline *deadline)
         if (seat->state == SEAT_EMPTY || seat->agreed)
             continue;
         buf_printf(&transaction->text, "worker %" PRIu32 " did not answer in time\n", seat->index);
-        if (committing && seat->state == SEAT_READY)
+        if (committing && seat->state == SEAT_READY && !seat->ended)
             (void)kill(seat->pid, SIGKILL); /* its replacement has the new one */
     }
     if (committing)

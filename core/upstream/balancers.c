@@ -89,7 +89,7 @@ static enum weir_err set_way(struct balancers *balancers, const struct config *c
     return WEIR_OK;
 }
 
-static enum weir_err allocate(struct arena *arena, struct upstreams *upstreams,
+enum weir_err balancers_begin(struct arena *arena, struct upstreams *upstreams,
                               const struct config *config, struct balancers **out_balancers)
 {
     struct balancers *balancers = arena_new(arena, struct balancers);
@@ -107,12 +107,25 @@ static enum weir_err allocate(struct arena *arena, struct upstreams *upstreams,
 }
 
 /* Those that no service names are checked too: whoever looks at their health wants to see it. */
-static enum weir_err add_checked(struct balancers *balancers, const struct config *config)
+static enum weir_err add_checked(struct balancers *balancers, const struct upstream *upstream)
 {
-    for (size_t i = 0; i < config->upstream_count; i++) {
-        const struct upstream *upstream = config->upstreams[i];
-        if (checks_wanted(upstream) && upstream_ring(balancers, upstream) == NULL)
-            return WEIR_ERR_NO_MEMORY;
+    return checks_wanted(upstream) && upstream_ring(balancers, upstream) == NULL
+               ? WEIR_ERR_NO_MEMORY
+               : WEIR_OK;
+}
+
+enum weir_err balancers_more(struct balancers *balancers, const struct config *config,
+                             const struct slice *slice, char *why, size_t why_size)
+{
+    size_t upstreams = config->upstream_count;
+    while (balancers->made < upstreams + config->service_count) {
+        size_t at = balancers->made++;
+        if (at < upstreams)
+            TRY(add_checked(balancers, config->upstreams[at]));
+        else
+            TRY(set_way(balancers, config, config->services[at - upstreams], why, why_size));
+        if (slice_is_over(slice))
+            return WEIR_ERR_AGAIN;
     }
     return WEIR_OK;
 }
@@ -122,32 +135,37 @@ enum weir_err balancers_build(struct arena *arena, struct upstreams *upstreams,
                               char *why, size_t why_size)
 {
     struct balancers *balancers = NULL;
+    const struct slice endless = slice_endless();
     if (why_size > 0)
         why[0] = '\0';
-    TRY(allocate(arena, upstreams, config, &balancers));
-    enum weir_err err = add_checked(balancers, config);
-    for (size_t i = 0; i < config->service_count && err == WEIR_OK; i++)
-        err = set_way(balancers, config, config->services[i], why, why_size);
-    if (err != WEIR_OK) {
+    TRY(balancers_begin(arena, upstreams, config, &balancers));
+    enum weir_err err = balancers_more(balancers, config, &endless, why, why_size);
+    if (err == WEIR_OK)
+        *out_balancers = balancers;
+    else
         balancers_destroy(balancers);
-        return err;
+    return err;
+}
+
+enum weir_err balancers_end(struct balancers *balancers, const struct slice *slice)
+{
+    while (balancers != NULL && balancers->ended < balancers->way_count) {
+        struct way *way = &balancers->ways[balancers->ended++];
+        if (way->upstream == NULL)
+            ring_release(way->ring);
+        tls_release(balancers->upstreams, way->tls);
+        if (slice_is_over(slice))
+            return WEIR_ERR_AGAIN;
     }
-    *out_balancers = balancers;
+    for (size_t i = 0; balancers != NULL && i < balancers->ring_count; i++)
+        ring_release(TAKE(balancers->rings[i]));
     return WEIR_OK;
 }
 
 void balancers_destroy(struct balancers *balancers)
 {
-    if (balancers == NULL)
-        return;
-    for (size_t i = 0; i < balancers->way_count; i++) {
-        struct way *way = &balancers->ways[i];
-        if (way->upstream == NULL)
-            ring_release(way->ring);
-        tls_release(balancers->upstreams, way->tls);
-    }
-    for (size_t i = 0; i < balancers->ring_count; i++)
-        ring_release(balancers->rings[i]);
+    const struct slice endless = slice_endless();
+    CHECK_THAT(balancers_end(balancers, &endless) == WEIR_OK);
 }
 
 const struct resolution *balancers_known(const struct balancers *balancers, struct span host)

@@ -217,6 +217,7 @@ struct balancers {
     size_t way_count;
     struct ring **rings; /* by upstream->index, counted; NULL: no service goes there */
     size_t ring_count;
+    size_t made, ended; /* how far: upstreams, then services; ways */
 };
 /* The ring of one name or literal. NULL as ring_acquire(). */
 WEIR_MUST_USE struct ring *host_ring(struct upstreams *upstreams, struct span host, uint16_t port,

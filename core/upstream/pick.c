@@ -21,15 +21,20 @@ static struct ring *find_ring(struct pick *pick, struct way *way)
     return pick->ring;
 }
 
-static void hold(struct pick *pick, struct peer_record *record)
+/* Out of line, as what follows: the usual way shall not pay for it. */
+static __attribute__((noinline)) struct peer *choose_special(struct ring *ring, struct pick *pick)
 {
-    record->refs++;
-    record->active++;
-    pick->record = record;
+    struct peer *peer = ring_choose_special(ring, pick);
+    if (peer == NULL)
+        return NULL;
+    peer->record->refs++;
+    peer->record->active++;
+    pick->record = peer->record;
     pick->begun_us = clock_mono_us();
+    return peer;
 }
 
-static void let_go(struct pick *pick)
+static __attribute__((noinline)) void let_go(struct pick *pick)
 {
     struct peer_record *record = TAKE(pick->record);
     record->active--;
@@ -41,7 +46,7 @@ static enum weir_err fill(struct pick *pick, struct way *way, struct ring *ring)
     struct tls_client *tls = way->tls == NULL ? NULL : way->tls->client;
     struct peer *peer = ring->peers;
     if (UNLIKELY(ring->special)) {
-        peer = ring_choose_special(ring, pick);
+        peer = choose_special(ring, pick);
         if (peer == NULL)
             return WEIR_ERR_NO_TARGET;
     } else if (ring->peer_count > 1) {
@@ -53,8 +58,6 @@ static enum weir_err fill(struct pick *pick, struct way *way, struct ring *ring)
         if (pool == NULL)
             return WEIR_ERR_NO_MEMORY;
     }
-    if (UNLIKELY(peer->record != NULL))
-        hold(pick, peer->record);
     pool->refs++;
     pick->pool = pool;
     pick->address = peer->address;

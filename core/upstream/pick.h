@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/list.h"
+#include "base/slice.h"
 #include "config/entities.h"
 #include "net/address.h"
 #include "net/resolve.h"
@@ -26,6 +27,14 @@ WEIR_MUST_USE enum weir_err balancers_build(struct arena *arena, struct upstream
                                             struct balancers **out_balancers, char *why,
                                             size_t why_size);
 void balancers_destroy(struct balancers *balancers); /* TLS objects; the rest dies with the arena */
+/* The same in slices, AGAIN: the slice is over. After an error of balancers_more() what was made is
+ * still there to be ended. NULL is fine. */
+WEIR_MUST_USE enum weir_err balancers_begin(struct arena *arena, struct upstreams *upstreams,
+                                            const struct config *config,
+                                            struct balancers **out_balancers);
+WEIR_MUST_USE enum weir_err balancers_more(struct balancers *balancers, const struct config *config,
+                                           const struct slice *slice, char *why, size_t why_size);
+WEIR_MUST_USE enum weir_err balancers_end(struct balancers *balancers, const struct slice *slice);
 
 /* What the worker's resolver knows of a host now, without asking: see resolver_cached(). */
 const struct resolution *balancers_known(const struct balancers *balancers, struct span host);

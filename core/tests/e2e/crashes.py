@@ -259,7 +259,7 @@ def test_the_channel_is_not_trusted():
     with Gateway(up.port, 3) as weir:
         weir.wait_ready()
         descriptors = len(os.listdir(f"/proc/{weir.process.pid}/fd"))
-        used = set()
+        used = {}
         for how, text in (("close", "closed its channel"), ("flood", "sends without end"),
                           ("garbage", "sent what is no message"), ("half", "sent what is no message"),
                           ("command", "sent what only the master says"),
@@ -270,9 +270,10 @@ def test_the_channel_is_not_trusted():
                 # It finishes what it has begun.
                 assert answer is not None and answer.status == 200, how
                 fresh = pid not in used
-            used.add(pid)
+            used[pid] = text
+        for pid, text in used.items():
             wait_for(text, lambda: f"(pid {pid}) {text}, it is replaced" in weir.log_text())
-        wait_for("their ends", lambda: not used & set(map(str, weir.workers())))
+        wait_for("their ends", lambda: not set(used) & set(map(str, weir.workers())))
         weir.all_serve()
         assert len(os.listdir(f"/proc/{weir.process.pid}/fd")) == descriptors
         assert len(weir.workers()) == 3

@@ -151,6 +151,22 @@ def test_crashes_bring_the_previous_build_back():
         assert "came back by itself: it ended workers 3 times" in weir.run("plugin", "list").stdout
 
 
+def test_what_crashes_can_be_swapped_away():
+    """A worker that the old build ends while the new one is prepared is no reason to refuse the new one."""
+    build("2.0.0")
+    build("crashes-often", "-DCRASH_OF=20")
+    with start(first="crashes-often", settings={"quarantine_crashes": 0}) as weir, \
+            Load(weir, pause=0.01) as load:
+        for _ in range(3):
+            lost = load.count(0)
+            wait_for("workers end", lambda: load.count(0) > lost + 4)
+            told = swap(weir, "2.0.0")
+            assert told.returncode == 0, told
+            assert builds_of_workers(weir) == {"2.0.0"}
+            told = swap(weir, "crashes-often")
+            assert told.returncode == 0, told
+
+
 def test_files_that_change_are_swapped():
     build("2.0.0")
     build("refuses", "-DON_CONFIGURE=1")
