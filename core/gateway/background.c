@@ -12,7 +12,7 @@
 #include "net/loop.h"
 
 /* A request passes the loop several times, so a slice is a fraction of what it may be late by. */
-enum { SLICE_US = 200, STACK_SIZE = 8 << 20, NICER = 10 };
+enum { SLICE_US = 200, STACK_SIZE = 8 << 20, NICER = 5 };
 
 /* The semaphores are all that loop and thread share at one time: between `go` and `told` everything
  * here belongs to the thread, else to the loop. A lock could be held by the thread while it is

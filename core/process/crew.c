@@ -470,7 +470,7 @@ bool crew_reaped(struct master *master, pid_t pid, int status)
     log_lines(LOG_ERROR, who, buf_view(&backtrace));
     if (master->stop == STOP_NONE && !master->starting)
         quarantine_note_death(master, &death);
-    transaction_on_death(seat, text, death.blamed ? death.generation : 0);
+    transaction_on_death(seat, text, &death);
     transaction_next(master);
     stop_on_death(master);
     return true;

@@ -310,10 +310,7 @@ void transaction_canary_bad(struct master *master, const char *why)
  * enough to agree. Who takes such a seat gets what is committed then. */
 static bool is_excused(const struct seat *seat)
 {
-    const struct transaction *transaction = &seat->master->transaction;
-    enum order_kind kind = transaction->order->kind;
-    return seat->excused &&
-           (transaction->tried || kind == ORDER_ROLLBACK || kind == ORDER_QUARANTINE);
+    return seat->excused && seat->master->transaction.proven;
 }
 
 static void check_prepared(struct master *master)
@@ -343,10 +340,9 @@ static void ask(struct seat *seat)
  * can look, costs one worker and not all of them. */
 static void ask_next(struct master *master)
 {
-    bool first_asked = false, first_agreed = master->transaction.tried;
-    for (uint32_t i = 0; i < master->instance->workers; i++) {
+    bool first_asked = false, first_agreed = master->transaction.proven;
+    for (uint32_t i = 0; i < master->instance->workers; i++)
         first_asked = first_asked || master->seats[i].asked;
-    }
     if (first_asked && !first_agreed)
         return;
     for (uint32_t i = 0; i < master->instance->workers; i++) {
@@ -371,7 +367,7 @@ static void prepare(struct master *master)
 {
     struct transaction *transaction = &master->transaction;
     transaction->state = TRANSACTION_PREPARING;
-    transaction->tried = false;
+    transaction->proven = false;
     for (uint32_t i = 0; i < master->instance->workers; i++)
         master->seats[i].excused = false;
     deadline_set(master->loop, &transaction->patience, transaction->candidate->step_ms);
@@ -391,7 +387,7 @@ void transaction_on_prepared(struct seat *seat, uint64_t number)
     struct transaction *transaction = &seat->master->transaction;
     if (transaction->state != TRANSACTION_PREPARING || number != transaction->candidate->number)
         return;
-    seat->agreed = transaction->tried = true;
+    seat->agreed = transaction->proven = true;
     deadline_set(seat->master->loop, &transaction->patience, transaction->candidate->step_ms);
     go_on_preparing(seat->master);
 }
@@ -438,14 +434,22 @@ void transaction_on_committed(struct seat *seat, uint64_t number)
     check_committed(master);
 }
 
-void transaction_on_death(struct seat *seat, const char *how, uint64_t generation)
+static bool is_of_candidate(const struct transaction *transaction, const struct death *death)
+{
+    return !death->blamed || death->generation == 0 ||
+           death->generation == transaction->candidate->number;
+}
+
+void transaction_on_death(struct seat *seat, const char *how, const struct death *death)
 {
     struct master *master = seat->master;
     struct transaction *transaction = &master->transaction;
     if (transaction->state == TRANSACTION_PREPARING && seat->asked) {
         seat->asked = seat->agreed = false;
-        if (generation != 0 && generation != transaction->candidate->number) {
+        if (!is_of_candidate(transaction, death)) {
             seat->excused = true;
+            if (strcmp(transaction->order->plugin, death->plugin) == 0)
+                transaction->proven = true;
             go_on_preparing(master);
             return;
         }

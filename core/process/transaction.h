@@ -10,6 +10,7 @@
 #include "process/probe.h"
 
 struct control_client;
+struct death;
 struct master;
 struct seat;
 
@@ -29,7 +30,7 @@ struct transaction {
     struct probe_facts facts;
     struct deadline patience; /* PREPARING, COMMITTING, and CANARY until they have committed */
     struct buf text;          /* warnings, errors, what to answer */
-    bool tried;               /* PREPARING: a worker has agreed */
+    bool proven;              /* PREPARING: a worker has agreed, or what is replaced ends workers */
     int code;                 /* COMMITTING: how it will have ended */
     uint64_t last_number;     /* of any configuration tried */
 };
@@ -46,8 +47,7 @@ void transaction_on_ready(struct seat *seat);
 void transaction_on_prepared(struct seat *seat, uint64_t number);
 void transaction_on_refused(struct seat *seat, uint64_t number, struct span why);
 void transaction_on_committed(struct seat *seat, uint64_t number);
-/* `generation`: number of the configuration whose policy ended it, 0: not known. */
-void transaction_on_death(struct seat *seat, const char *how, uint64_t generation);
+void transaction_on_death(struct seat *seat, const char *how, const struct death *death);
 /* What the watch of a canary found. */
 void transaction_canary_good(struct master *master);
 void transaction_canary_bad(struct master *master, const char *why);

@@ -100,6 +100,42 @@ Test(arena, pieces_are_aligned_apart_and_zeroed)
     arena_destroy(arena);
 }
 
+Test(arena, many_pieces_of_every_size_are_zeros_and_stay_what_they_are)
+{
+    static const size_t sizes[] = {24, 5000, 300000, 24, 3000000, 70000, 24, 200000};
+    enum { ROUNDS = 12 };
+    struct arena *arena = arena_create(NULL);
+    unsigned char *pieces[ROUNDS * COUNT_OF(sizes)];
+    size_t total = 0, wrong = 0;
+    for (size_t i = 0; i < COUNT_OF(pieces); i++) {
+        size_t size = sizes[i % COUNT_OF(sizes)];
+        pieces[i] = arena_zalloc(arena, size);
+        cr_assert_not_null(pieces[i]);
+        for (size_t at = 0; at < size; at++)
+            wrong += pieces[i][at] != 0;
+        memset(pieces[i], (int)(i + 1), size);
+        total += size;
+    }
+    cr_expect_eq(wrong, 0, "every byte is zero when it is handed out");
+    for (size_t i = 0; i < COUNT_OF(pieces); i++)
+        for (size_t at = 0; at < sizes[i % COUNT_OF(sizes)]; at++)
+            wrong += pieces[i][at] != (unsigned char)(i + 1);
+    cr_expect_eq(wrong, 0, "no piece lies in another one");
+    cr_expect(arena_used(arena) >= total && arena_used(arena) < total + 16 * COUNT_OF(pieces),
+              "%zu of %zu", arena_used(arena), total);
+    arena_limit(arena, arena_used(arena) + 1000000);
+    cr_expect_null(arena_zalloc(arena, 1000001), "past the limit, a large piece too");
+    cr_expect_not_null(arena_zalloc(arena, 900000));
+    cr_expect_null(arena_zalloc(arena, 200000));
+    arena_reset(arena);
+    cr_expect_eq(arena_used(arena), 0);
+    unsigned char *again = arena_zalloc(arena, 100);
+    for (size_t at = 0; at < 100; at++)
+        wrong += again[at] != 0;
+    cr_expect_eq(wrong, 0, "the first chunk is used again, and cleared");
+    arena_destroy(arena);
+}
+
 Test(arena, a_reset_arena_uses_the_same_memory_again)
 {
     struct arena_pool *pool = arena_pool_create(4096, 8);

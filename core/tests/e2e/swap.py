@@ -69,6 +69,13 @@ def test_refused_swaps_change_nothing():
     assert load.count(0) <= 4 * 2 and not [k for k in load.bad() if k[0] != 0], load.bad()
 
 
+def back_after(weir):
+    """Seconds from the commit of the last swap to that of its rollback, by the log."""
+    times = re.findall(r"^\S+T(\d+):(\d+):([\d.]+)Z notice master: configuration \d+ is in use", weir.log_text(), re.M)
+    swapped, back = (int(h) * 3600 + int(m) * 60 + float(s) for h, m, s in times[-2:])
+    return (back - swapped) % 86400
+
+
 def test_a_build_that_fails_goes_back():
     rows = [  # build, flags, what is said
         ("fails", ["-DFAIL_OF=20"], r"it failed \d+ times in \d+ exchanges"),
@@ -84,6 +91,7 @@ def test_a_build_that_fails_goes_back():
             assert told.returncode == 1, (name, told)
             assert re.search(said, told.stderr), (name, told)
             assert builds_of_workers(weir) == {"1.0.0"}, name
+            print(f"     {name}: back {back_after(weir):.2f} s after the commit")
             assert "came back by itself: " in weir.run("plugin", "list").stdout
         assert load.count(200, "1.0.0") > 0
         build("good")
@@ -201,7 +209,7 @@ def test_many_swaps():
             swap(weir, "2.0.0" if i % 2 == 0 else "1.0.0")
         pids = weir.workers()
         before = {pid: resident(pid) for pid in pids}
-        slowest = 0.0
+        slowest = unmapped = 0.0
         for i in range(swaps):
             name = "2.0.0" if i % 2 == 0 else "1.0.0"
             begun = time.monotonic()
@@ -210,13 +218,14 @@ def test_many_swaps():
             assert told.returncode == 0, told
             if i % 20 == 0:
                 assert builds_of_workers(weir, 8) == {name}
+                begun = time.monotonic()
+                for pid in pids if not is_sanitized() else ():
+                    wait_for("the old image is unmapped", lambda p=pid: len(mapped_images(p)) == 1, 5)
+                unmapped = max(unmapped, time.monotonic() - begun)
         assert weir.workers() == pids, "no worker was replaced"
-        if not is_sanitized():
-            for pid in pids:
-                wait_for("the old image is unmapped", lambda p=pid: len(mapped_images(p)) == 1, 5)
         after = {pid: resident(pid) for pid in pids}
         assert len(os.listdir(weir.dir + "/images")) <= 2, os.listdir(weir.dir + "/images")
-        print(f"     {swaps} swaps, the slowest {slowest:.2f} s, {load.count()} requests, memory of workers "
+        print(f"     {swaps} swaps, the slowest {slowest:.2f} s, unmapped after {unmapped:.2f} s at most, {load.count()} requests, memory of workers "
               + ", ".join(f"{before[p]} -> {after[p]} KiB" for p in pids))
         if not is_sanitized():
             assert all(after[p] < before[p] * 1.10 + 1024 for p in pids), (before, after)

@@ -176,6 +176,100 @@ Test(policies, the_first_that_refuses_to_start_stops_those_that_did)
     }
 }
 
+/* ---- in pieces */
+
+static size_t count_again(enum weir_err (*step)(struct policies *policies,
+                                                const struct slice *slice),
+                          struct policies *policies)
+{
+    const struct slice over = {1}; /* when it begins */
+    size_t again = 0;
+    enum weir_err err;
+    while ((err = step(policies, &over)) == WEIR_ERR_AGAIN)
+        again++;
+    cr_assert_eq(err, WEIR_OK);
+    return again;
+}
+
+static enum weir_err step_configure(struct policies *policies, const struct slice *slice)
+{
+    return policies_configure(policies, slice, f.problems);
+}
+
+static enum weir_err step_check(struct policies *policies, const struct slice *slice)
+{
+    return policies_check(policies, slice, f.problems);
+}
+
+static enum weir_err step_start(struct policies *policies, const struct slice *slice)
+{
+    char why[128];
+    return policies_start_some(policies, slice, why, sizeof(why));
+}
+
+Test(policies, slices_that_are_over_make_the_same_in_many_turns)
+{
+    fixture_plugin(&f, "keys", "-DPRIORITY=1 -DCREDENTIALS");
+    fixture_plugin(&f, "p", "-DPRIORITY=2");
+    fixture_load(&f, HEAD "plugins: [{name: keys}, {name: p}, {name: p, route: r}]\n"
+                          "consumers: [{username: c}]\n"
+                          "first_keys: [{consumer: c, key: one}, {consumer: c, key: two}]\n");
+    cr_assert_eq(f.err, WEIR_OK, "%s", fixture_problems(&f));
+    struct policies *policies = NULL;
+    struct arena *arena = arena_create(NULL);
+    cr_assert_eq(policies_create(arena, f.plugins.host, f.config, f.plugins.catalog, &policies),
+                 WEIR_OK);
+    cr_expect_eq(count_again(step_configure, policies), 3, "one policy a turn");
+    cr_assert_eq(policies_index(policies, f.problems), WEIR_OK);
+    cr_expect_eq(count_again(step_check, policies), 2, "one credential a turn");
+    cr_expect_eq(count_again(step_start, policies), 3);
+    const struct conf *conf = policies_at(policies, 1)->policy->self;
+    cr_expect_eq(conf->starts, 1, "started once, however many turns it took");
+    cr_expect_not_null(policies_credential(policies_at(policies, 0), 0, SPAN("two")),
+                       "they are indexed");
+    cr_expect_eq(count_again(policies_end, policies), 3);
+    cr_expect_eq(conf->starts, 1 - 10, "stopped once");
+    policies_stop(policies); /* nothing is left to stop */
+    cr_expect_eq(conf->starts, 1 - 10);
+    arena_destroy(arena);
+}
+
+static unsigned called;
+
+static bool call_at_once(void *user, void (*work)(void *arg), void *arg)
+{
+    called++;
+    if (user == NULL)
+        return false;
+    work(arg);
+    return true;
+}
+
+Test(policies, who_may_not_load_sends_for_one_who_may)
+{
+    fixture_plugin(&f, "p", "-DPRIORITY=1");
+    static int there;
+    static const struct {
+        const char *why;
+        void *user;
+        bool loaded;
+    } rows[] = {{"loaded by the other", &there, true}, {"the other is gone", NULL, false}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct image_refusal refusal = {""};
+        AUTO(catalog_destroy) struct catalog *catalog = catalog_create(f.folder, f.plugins.images);
+        cr_assert_not_null(catalog);
+        called = 0;
+        catalog_load_through(catalog, call_at_once, rows[i].user);
+        cr_expect_null(catalog_find_image(catalog, SPAN("q"), &refusal), "there is none");
+        cr_expect_eq(called, 0, "who looks up alone needs nobody");
+        for (int twice = 0; twice < 2; twice++)
+            cr_expect_eq(catalog_find_image(catalog, SPAN("p"), &refusal) != NULL, rows[i].loaded,
+                         "%s", rows[i].why);
+        cr_expect_eq(called, 1, "%s: asked once", rows[i].why);
+        cr_expect_eq(refusal.text[0] == '\0', false, "it says why");
+    }
+}
+
 /* ---- credentials */
 
 Test(policies, credentials_are_found_by_kind_and_key_until_their_end)
