@@ -524,8 +524,8 @@ struct span forward_request_head(struct exchange *x)
 
 struct span forward_response_head(struct exchange *x)
 {
-    size_t size =
-        1536 + fields_size(&x->request.response.headers) + x->request.response.reason.size +
-        x->affinity_cookie.size + timing_text(&x->request).size;
+    size_t size = 1536 + fields_size(&x->request.response.headers) +
+                  x->request.response.reason.size + x->affinity_cookie.size +
+                  timing_text(&x->request).size;
     return write_head(x, size, write_response);
 }

@@ -101,7 +101,8 @@ void build_files_offer(const struct prefix *prefix, uint64_t number, const char 
         return;
     (void)snprintf(offer, sizeof(offer), "%s/%s", prefix_build(prefix, number),
                    path + images.size + 1);
-    (void)link(path, offer); /* else the trial makes a copy */
+    if (link(path, offer) != 0)
+        return; /* the trial makes a copy */
 }
 
 /* ---- quarantine */

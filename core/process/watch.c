@@ -10,10 +10,10 @@
 
 enum {
     TICK_MS = 100,
-    BAD_MIN = 5,             /* fewer are no rate */
-    MARGIN_PERCENT = 1,      /* beyond twice the old rate */
-    LATENCY_MIN = 200,       /* exchanges of each */
-    LATENCY_MARGIN_US = 5000 /* beyond twice the old mean */
+    BAD_MIN = 5,          /* fewer are no rate */
+    MARGIN_PERCENT = 1,   /* beyond twice the old rate */
+    TIME_MIN = 200,       /* exchanges of each */
+    TIME_MARGIN_US = 5000 /* beyond twice the old mean */
 };
 
 /* ---- the judgement */
@@ -24,6 +24,18 @@ static bool rate_is_worse(uint64_t bad_before, uint64_t all_before, uint64_t bad
     double before = all_before == 0 ? 0 : (double)bad_before / (double)all_before;
     double after = all_after == 0 ? 0 : (double)bad_after / (double)all_after;
     return bad_after >= BAD_MIN && after > 2 * before + MARGIN_PERCENT / 100.0;
+}
+
+static bool time_is_worse(const char *what, uint64_t us_before, uint64_t all_before,
+                          uint64_t us_after, uint64_t all_after, char *why, size_t why_size)
+{
+    double before = (double)us_before / (double)all_before;
+    double after = (double)us_after / (double)all_after;
+    if (after <= 2 * before + TIME_MARGIN_US)
+        return false;
+    (void)snprintf(why, why_size, "%s %.1f ms on average (with the old one %.1f ms)", what,
+                   after / 1000, before / 1000);
+    return true;
 }
 
 bool watch_is_worse(const struct watch_counts *before, const struct watch_counts *after, char *why,
@@ -45,15 +57,12 @@ bool watch_is_worse(const struct watch_counts *before, const struct watch_counts
                        before->exchanges);
         return true;
     }
-    if (before->exchanges < LATENCY_MIN || after->exchanges < LATENCY_MIN)
+    if (before->exchanges < TIME_MIN || after->exchanges < TIME_MIN)
         return false;
-    double old_us = (double)before->latency_us / (double)before->exchanges;
-    double new_us = (double)after->latency_us / (double)after->exchanges;
-    if (new_us <= 2 * old_us + LATENCY_MARGIN_US)
-        return false;
-    (void)snprintf(why, why_size, "exchanges take %.1f ms on average (with the old one %.1f ms)",
-                   new_us / 1000, old_us / 1000);
-    return true;
+    return time_is_worse("exchanges take", before->latency_us, before->exchanges, after->latency_us,
+                         after->exchanges, why, why_size) ||
+           time_is_worse("its own code takes", before->hooks_us, before->exchanges, after->hooks_us,
+                         after->exchanges, why, why_size);
 }
 
 /* ---- counting */
@@ -64,14 +73,16 @@ static struct watch_counts counts_of(const struct master *master, const char *pl
     struct build_totals totals; /* zero when no worker ever had it */
     (void)builds_read_of(master->instance->shared, plugin, build->text, -1, &totals);
     return (struct watch_counts){totals.exchanges, totals.server_errors,
-                                 build_verdicts(&totals, BUILD_FAIL), totals.latency_us};
+                                 build_verdicts(&totals, BUILD_FAIL), totals.latency_us,
+                                 build_time_ns(&totals) / 1000};
 }
 
 static struct watch_counts since(const struct watch_counts *now, const struct watch_counts *start)
 {
     return (struct watch_counts){now->exchanges - start->exchanges,
                                  now->server_errors - start->server_errors,
-                                 now->fails - start->fails, now->latency_us - start->latency_us};
+                                 now->fails - start->fails, now->latency_us - start->latency_us,
+                                 now->hooks_us - start->hooks_us};
 }
 
 /* ---- the end */
@@ -154,7 +165,7 @@ static void on_tick(struct deadline *deadline)
     struct watch_counts did = since(&after, &watch->after_start);
     /* Beside a canary the old one runs too: what it does now is the better measure. */
     const struct watch_counts *measure =
-        watch->canary && recent.exchanges >= LATENCY_MIN ? &recent : &before;
+        watch->canary && recent.exchanges >= TIME_MIN ? &recent : &before;
     if (watch_is_worse(measure, &did, why, sizeof(why))) {
         give_up(master, why);
         transaction_next(master);

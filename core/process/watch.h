@@ -12,7 +12,8 @@ struct manifest_build;
 
 struct watch_counts { /* of one build, on all workers */
     uint64_t exchanges, server_errors, fails;
-    uint64_t latency_us; /* sum */
+    uint64_t latency_us; /* of exchanges, sum */
+    uint64_t hooks_us;   /* in its own code, sum, estimated */
 };
 
 struct swap_watch { /* zero it before first use */
@@ -45,7 +46,7 @@ bool watch_note_death(struct master *master, const char *plugin, const struct bu
                       const char *how);
 
 /* Is the new one worse than the old one beyond chance? Then `why` says how. Rates of errors are
- * compared once the new build has had 5 bad ones, latencies from 200 exchanges on. */
+ * compared once the new build has had 5 bad ones, times from 200 exchanges on. */
 bool watch_is_worse(const struct watch_counts *before, const struct watch_counts *after, char *why,
                     size_t why_size);
 

@@ -92,10 +92,10 @@ def test_error_bodies_have_it_when_asked():
 
 def test_every_line_of_the_log_about_a_request_names_it():
     closed = free_port()
-    # A log that cannot be written is one of the things that are told with the request.
-    more = "- {name: file-log, config: {path: /no/such/folder/log}}\n"
+    # An anonymous consumer that is not there is one of the things that are told with the request.
+    more = "- {name: key-auth, config: {anonymous: nobody}}\n"
     with Weir(service(closed) + policy("", more), settings={"log_level": "debug"}) as weir:
-        assert weir.get("/a", headers=[("Kong-Request-ID", "find-me")]).status == 502
+        assert weir.get("/a", headers=[("Kong-Request-ID", "find-me")]).status == 500
         wait_for("a line that names it", lambda: "correlation find-me" in weir.log_text())
         about = [l for l in weir.log_text().splitlines() if re.search("request [0-9a-f]{32}", l)]
         assert all("correlation find-me" in l for l in about), about

@@ -14,7 +14,7 @@ from lib_weir import PATIENCE, Upstream, read_request, reply, run_tests, wait_fo
 from load import (SANITIZED, Echo, Weir, ask_control, compare, holdings, memory_kib, replaced,
                   status_of_workers)
 
-SERVICES, ROUTES, CONSUMERS = (40, 100, 500) if SANITIZED else (200, 100, 3000)
+SERVICES, ROUTES, CONSUMERS = (12, 100, 300) if SANITIZED else (200, 100, 3000)
 MANY_SECONDS = 120
 PACE = 100 if SANITIZED else 250  # requests a second
 
@@ -209,7 +209,7 @@ def small(port, variant):
 def test_many():
     """A thousand reloads under load (fewer where that would take minutes): a download that began
     before the first ends whole after the last, memory and descriptors stay."""
-    warm, count = (10, 60) if SANITIZED else (50, 1000)
+    warm, count = (10, 40) if SANITIZED else (50, 1000)
     upstream = Upstream(drip)
     upstream.enough, upstream.dripped = threading.Event(), 0
     with Weir(small(upstream.port, "A"), workers=2) as weir, weir.connect() as download:
@@ -290,13 +290,13 @@ def test_killed():
         assert ask_control(weir, "reload").startswith("ok\n")
         took = time.monotonic() - begun
         memory = max(memory_kib(pid) for pid in status_of_workers(weir))
-        for i in range(6):
+        for i in range(3 if SANITIZED else 6):
             wanted, answers = "B" if current == "A" else "A", []
             weir.write(large(echo.port, wanted))
             asking = threading.Thread(target=lambda: answers.append(ask_control(weir, "reload")))
             workers = status_of_workers(weir)
             asking.start()
-            time.sleep(took * (0.3 + 0.1 * i))
+            time.sleep(took * (0.3 + 0.1 * i if not SANITIZED else 0.3 + 0.25 * i))
             os.kill(workers[i % 2], signal.SIGKILL)
             asking.join(3 * PATIENCE)
             good = answers[0].startswith("ok\n")
@@ -315,7 +315,7 @@ def test_killed():
 
 def test_stopped():
     """The end may come in the middle of a build: nobody waits for it in vain."""
-    for delay in (0.05, 0.2, 0.4):
+    for delay in (0.1, 0.4) if SANITIZED else (0.05, 0.2, 0.4):
         with Echo() as echo:
             weir, answers = Weir(large(echo.port, "A"), workers=2), []
             weir.write(large(echo.port, "B"))

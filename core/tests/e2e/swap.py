@@ -20,7 +20,7 @@ def test_swap_and_rollback():
         assert "worker 0: in use\nworker 1: in use\n" in told.stdout, told.stdout
         assert builds_of_workers(weir) == {"2.0.0"}
         listed = weir.run("plugin", "list").stdout
-        assert re.search(r"policy +2\.0\.0 +build \w{12}  1 policy, chosen by a swap, before it \w{12}\n", listed), listed
+        assert re.search(r"policy +2\.0\.0 +build \w{12}  1 policy, .*chosen by a swap, before it \w{12}\n", listed), listed
         again = weir.reload()
         assert "plugin 'policy' stays policy 2.0.0" in again.stdout, again
         assert builds_of_workers(weir) == {"2.0.0"}, "a reload leaves what a swap chose"
@@ -165,7 +165,7 @@ def test_what_crashes_can_be_swapped_away():
     build("crashes-often", "-DCRASH_OF=20")
     with start(first="crashes-often", settings={"quarantine_crashes": 0}) as weir, \
             Load(weir, pause=0.01) as load:
-        for _ in range(3):
+        for _ in range(2):
             lost = load.count(0)
             wait_for("workers end", lambda: load.count(0) > lost + 4)
             told = swap(weir, "2.0.0")
