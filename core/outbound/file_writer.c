@@ -57,6 +57,7 @@ void file_lose_lines(struct file *file)
     free(file->bytes);
     file->bytes = NULL;
     file->from = file->end = file->capacity = file->sent = file->busy = 0;
+    file->anew = true;
 }
 
 /* Whole lines for one call: as many as are small, or one. More than PIPE_BUF bytes may be taken in
@@ -128,6 +129,9 @@ static void write_piece(struct writer *writer, struct file *file)
 {
     struct files *files = writer->files;
     bool is_other = false;
+    if (file->anew) /* what was cut is not what comes next */
+        file->target.cut_bytes = 0;
+    file->anew = false;
     enter_call(files, file);
     int failure = line_file_prepare(&file->target, clock_precise_us(), &is_other);
     leave_call(files);
@@ -142,6 +146,8 @@ static void write_piece(struct writer *writer, struct file *file)
         leave_call(files);
         if (file->busy > 0 && written > 0)
             take_out(file, file->sent + written);
+        if (file->busy == 0)
+            file->target.cut_bytes = 0;
         file->busy = 0;
         writer->wrote = true;
     } else if (failure == 0) {

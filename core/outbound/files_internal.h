@@ -27,6 +27,7 @@ struct file {
     size_t from, end, capacity;
     size_t sent; /* of the first line, by a pipe */
     size_t busy; /* of the first lines: the writer has a copy under way */
+    bool anew;   /* lines were dropped: what was cut in the file is not continued */
     uint64_t written, lost;
     int failure;       /* errno of the last attempt, but not that the reader is behind; 0: none */
     uint64_t retry_ms; /* not before; 0: at once */

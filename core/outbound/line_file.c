@@ -109,14 +109,42 @@ static ssize_t write_shared(const struct line_file *file, struct iovec *parts, s
     return writev(file->fd, parts, (int)count);
 }
 
+static off_t size_of(const struct line_file *file)
+{
+    struct stat facts;
+    return fstat(file->fd, &facts) == 0 ? facts.st_size : -1;
+}
+
+/* So much of the piece stands at the end of the file already. */
+static size_t to_skip(const struct line_file *file, size_t size)
+{
+    bool goes_on = file->cut && file->cut_bytes > 0 && file->cut_bytes < size &&
+                   size_of(file) == file->cut_size;
+    return goes_on ? file->cut_bytes : 0;
+}
+
+static void note_cut(struct line_file *file, const char *bytes, size_t taken)
+{
+    file->cut = file->is_regular && taken > 0 && bytes[taken - 1] != '\n';
+    file->cut_bytes = 0;
+    if (!file->cut)
+        return;
+    const char *last = memrchr(bytes, '\n', taken);
+    file->cut_bytes = last == NULL ? taken : (size_t)(bytes + taken - last) - 1;
+    file->cut_size = size_of(file);
+}
+
 size_t line_file_write(struct line_file *file, const char *bytes, size_t size, int *out_failure)
 {
     char newline = '\n';
-    struct iovec parts[2] = {{&newline, 1}, {NULL, size}};
+    size_t skip = to_skip(file, size);
+    const char *from = bytes + skip;
+    struct iovec parts[2] = {{&newline, 1}, {NULL, size - skip}};
     /* writev() does not write there: its struct serves readv() too. */
-    memcpy(&parts[1].iov_base, &bytes, sizeof(bytes));
-    struct iovec *first = file->cut ? parts : parts + 1;
-    size_t count = file->cut ? 2 : 1;
+    memcpy(&parts[1].iov_base, &from, sizeof(from));
+    bool ends_first = file->cut && skip == 0;
+    struct iovec *first = ends_first ? parts : parts + 1;
+    size_t count = ends_first ? 2 : 1;
     ssize_t written;
     do {
         written = file->is_shared ? write_shared(file, first, count)
@@ -127,8 +155,8 @@ size_t line_file_write(struct line_file *file, const char *bytes, size_t size, i
         *out_failure = written == 0 ? EAGAIN : *out_failure;
         return 0;
     }
-    size_t taken = (size_t)written - file->cut;
+    size_t taken = skip + (size_t)written - ends_first;
     *out_failure = taken < size ? EAGAIN : 0;
-    file->cut = file->is_regular && taken > 0 && bytes[taken - 1] != '\n';
+    note_cut(file, bytes, taken);
     return taken;
 }

@@ -17,9 +17,12 @@ struct line_file {
     int fd; /* -1: not open */
     dev_t device;
     ino_t inode;         /* of what was open last */
-    bool is_regular;     /* several workers append to it: a line is begun anew, not continued */
+    bool is_regular;     /* several workers append to it: a line is continued only when nobody came
+                            between, else begun anew */
     bool is_shared;      /* the description is somebody else's, who did not ask for O_NONBLOCK */
     bool cut;            /* what was written last misses its newline */
+    size_t cut_bytes;    /* of that line, which comes first in the next piece; 0: it does not */
+    off_t cut_size;      /* of the file then */
     uint64_t checked_us; /* when fd was last compared with its name; 0: never */
 };
 

@@ -270,7 +270,7 @@ Test(files, the_queue_is_bounded)
 }
 
 /* A limit of the file's size cuts a line in the middle, as a full disk does. */
-Test(files, a_line_that_was_cut_is_written_whole_later)
+static void cut_a_line(bool between, const char *want)
 {
     struct rlimit before, tight;
     static struct told told;
@@ -285,10 +285,25 @@ Test(files, a_line_that_was_cut_is_written_whole_later)
     cr_expect_eq(append(&told, "second"), WEIR_SUCCESS);
     WAIT_FOR(NUMBER(told, ERROR) == EFBIG);
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    if (between) {
+        int other = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+        cr_assert_eq(write(other, "of another\n", 11), 11);
+        (void)close(other);
+    }
     cr_expect_eq(append(&told, "third"), WEIR_SUCCESS);
     WAIT_WRITTEN(told);
-    cr_expect_str_eq(read_name(path), "first\nseco\nsecond\nthird\n");
+    cr_expect_str_eq(read_name(path), want);
     cr_expect_eq(NUMBER(told, WRITTEN), 3);
+}
+
+Test(files, a_line_that_was_cut_is_continued_later)
+{
+    cut_a_line(false, "first\nsecond\nthird\n");
+}
+
+Test(files, a_line_that_was_cut_is_begun_anew_behind_one_of_another)
+{
+    cut_a_line(true, "first\nsecoof another\n\nsecond\nthird\n");
 }
 
 /* ---- pipes */
