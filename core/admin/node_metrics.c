@@ -21,7 +21,7 @@ static const struct {
     SUM(accepted),        SUM(requests),        SUM(active),  SUM(connections),
     SUM(reading),         SUM(writing),         SUM(waiting), SUM(limit_refusals),
     SUM(protocol_errors), SUM(target_failures), SUM(retries), SUM(pool_reused),
-    SUM(pool_dialed),
+    SUM(pool_dialed),     SUM(tunnels),
 #undef SUM
 };
 
@@ -348,6 +348,8 @@ static const struct node_family families[] = {
      offsetof(struct gateway_facts, started_wall_ms)},
     {"weir_target_failures_total", "counter", "Attempts that a target failed", NULL,
      TOTAL(target_failures)},
+    {"weir_tunnels_active", "gauge",
+     "Of the requests in flight, those that have switched protocols", NULL, TOTAL(tunnels)},
     {"weir_worker_connections", "gauge", "Client connections of a worker", NULL,
      WORKER(connections)},
     {"weir_worker_exchanges_active", "gauge", "Requests in flight in a worker", NULL,

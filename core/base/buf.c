@@ -40,8 +40,8 @@ char *buf_reserve(struct buf *buf, size_t size)
 
 void buf_append(struct buf *buf, const void *data, size_t size)
 {
-    char *room = buf_reserve(buf, size);
-    if (room == NULL || size == 0)
+    char *room = size == 0 ? NULL : buf_reserve(buf, size);
+    if (room == NULL)
         return;
     memcpy(room, data, size);
     buf->size += size;

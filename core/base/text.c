@@ -217,9 +217,13 @@ void uuid_v4(char out[UUID_TEXT])
 
 void uuid_v5(char out[UUID_TEXT], struct span namespace_uuid, struct span name)
 {
-    CHECK_THAT(uuid_is_valid(namespace_uuid) && name.size <= 1024);
-    unsigned char text[16 + 1024];
+    CHECK_THAT(uuid_is_valid(namespace_uuid));
+    unsigned char text[16 + 1024], longer[DIGEST_SHA1];
     size_t size = 0;
+    if (name.size > sizeof(text) - 16) { /* from a file: anything; its digest is as good a name */
+        digest_sha1(longer, name);
+        name = span_of((const char *)longer, sizeof(longer));
+    }
     for (size_t i = 0; i < UUID_TEXT; i++) {
         if (namespace_uuid.data[i] == '-')
             continue;

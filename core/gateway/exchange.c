@@ -95,6 +95,7 @@ static const struct row {
     [STATE_READ_RESPONSE]    = {"read response",    step_read_response,    STATE_RESPONSE_HEADERS, target_ms, target_late},
     [STATE_RESPONSE_HEADERS] = {"response headers", step_response_headers, STATE_RELAY,            NULL,      NULL},
     [STATE_RELAY]            = {"relay",            step_relay,            STATE_FINISH,           relay_ms,  cut},
+    [STATE_TUNNEL]           = {"tunnel",           step_tunnel,           STATE_FINISH,           tunnel_ms, cut},
     [STATE_MAKE_REPLY]       = {"make reply",       step_make_reply,       STATE_REPLY_HEADERS,    NULL,      NULL},
     [STATE_REPLY_HEADERS]    = {"reply headers",    step_reply_headers,    STATE_SEND_REPLY,       NULL,      NULL},
     [STATE_SEND_REPLY]       = {"send reply",       step_send_reply,       STATE_FINISH,           reply_ms,  cut},
@@ -124,6 +125,9 @@ static void go_with(struct exchange *x, enum step step)
             break;
         case STEP_RETRY:
             x->state = STATE_UPSTREAM;
+            break;
+        case STEP_TUNNEL:
+            x->state = STATE_TUNNEL;
             break;
         case STEP_AGAIN:
             x->state = STATE_READ_HEAD;
@@ -247,7 +251,6 @@ static struct exchange *make(struct gateway *gateway)
         return NULL;
     }
     x->gateway = gateway;
-    x->up.keeps = true;
     x->collected.limit = WHOLE_BODY_MAX;
     deadline_init(&x->deadline, deadline_passed);
     return x;
@@ -268,7 +271,9 @@ static void clear(struct exchange *x)
     x->up.sent = x->up.source.taken = x->down.sent = 0;
     x->up.finished = false;
     x->up.blocked = x->up.paused = x->down.blocked = x->down.paused = false;
-    x->affinity_cookie = SPAN_NONE;
+    x->affinity_cookie = x->upgrade = SPAN_NONE;
+    x->tunnel.agreed = x->tunnel.open = false;
+    x->up.keeps = true;
     x->match.matched_path = SPAN_NONE;
     x->match.capture_count = 0;
     memset(&x->pick, 0, sizeof(x->pick));
@@ -353,6 +358,8 @@ void exchange_release(struct exchange *x)
     x->client = NULL;
     gateway->active--;
     gateway->slot->active = gateway->active;
+    if (UNLIKELY(x->tunnel.open))
+        gateway->slot->tunnels--;
     if (gateway->spare_count >= SPARE_EXCHANGES) {
         exchange_free(x);
         return;

@@ -1,6 +1,6 @@
 /* The inside of core/gateway: one client connection, one exchange, and what the files of this room
  * ask of each other. The life of an exchange is one table in exchange.c; each of its steps is a
- * short function in steps_request.c, steps_target.c or steps_reply.c. */
+ * short function in steps_request.c, steps_target.c, steps_reply.c or tunnel.c. */
 #ifndef WEIR_GATEWAY_EXCHANGE_H
 #define WEIR_GATEWAY_EXCHANGE_H
 
@@ -47,6 +47,7 @@ enum state {
     STATE_READ_RESPONSE,
     STATE_RESPONSE_HEADERS,
     STATE_RELAY,
+    STATE_TUNNEL,
     STATE_MAKE_REPLY,
     STATE_REPLY_HEADERS,
     STATE_SEND_REPLY,
@@ -56,13 +57,23 @@ enum state {
 
 /* What a step says. */
 enum step {
-    STEP_NEXT,  /* the row's next state */
-    STEP_WAIT,  /* an event goes on in this state */
-    STEP_REPLY, /* request.reply holds an answer: to MAKE_REPLY */
-    STEP_RETRY, /* another target: to UPSTREAM */
-    STEP_AGAIN, /* the same exchange, begun anew on what the client sent ahead: to READ_HEAD */
-    STEP_CUT,   /* nothing can be said any more: log and close */
-    STEP_OVER,  /* the exchange is gone: do not touch it */
+    STEP_NEXT,   /* the row's next state */
+    STEP_WAIT,   /* an event goes on in this state */
+    STEP_REPLY,  /* request.reply holds an answer: to MAKE_REPLY */
+    STEP_RETRY,  /* another target: to UPSTREAM */
+    STEP_AGAIN,  /* the same exchange, begun anew on what the client sent ahead: to READ_HEAD */
+    STEP_TUNNEL, /* the target has switched protocols: to TUNNEL */
+    STEP_CUT,    /* nothing can be said any more: log and close */
+    STEP_OVER,   /* the exchange is gone: do not touch it */
+};
+
+/* An exchange whose target has switched protocols: tunnel.c. Only `agreed` holds before that. */
+struct tunnel {
+    bool agreed; /* the target's answer is a 101 that was asked for */
+    bool open;   /* its bytes flow */
+    bool ready[DIRECTIONS], over[DIRECTIONS];
+    uint64_t moved[DIRECTIONS];    /* bytes read and bytes sent, when last looked at */
+    uint64_t moved_us[DIRECTIONS]; /* when that last changed */
 };
 
 struct exchange {
@@ -110,6 +121,11 @@ struct exchange {
     bool body_hooked;    /* the response body went through its hooks, or into them */
     bool until_close;    /* the answer ends with the connection */
     bool reply_hooked;   /* the response hooks have seen our own reply */
+
+    /* Upgrade (RFC 9110 7.8): the protocols the target is offered, then the one it took; unset:
+     * none (arena, or a head). */
+    struct span upgrade;
+    struct tunnel tunnel;
 
     /* Waiting policies. */
     enum phase_result resumed;
@@ -185,6 +201,15 @@ enum step step_make_reply(struct exchange *x);
 enum step step_reply_headers(struct exchange *x);
 enum step step_send_reply(struct exchange *x);
 enum step step_finish(struct exchange *x);
+
+/* ---- tunnel.c */
+enum step step_tunnel(struct exchange *x);
+/* How long an open tunnel may wait for the next byte. */
+uint32_t tunnel_ms(const struct exchange *x);
+/* Which of the client's Upgrade the target is offered: x->upgrade. NO_MEMORY. */
+WEIR_MUST_USE enum weir_err tunnel_offer(struct exchange *x);
+/* The target's head is a 101: whether it answers an offer (then x->tunnel.agreed), else *reason. */
+bool tunnel_agree(struct exchange *x, const char **reason);
 
 /* A wakeup for the request body alone: pump it, then wait on. */
 void exchange_pump(struct exchange *x);

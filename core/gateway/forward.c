@@ -141,12 +141,53 @@ static struct span client_of_list(const struct forward_settings *settings, struc
     return found;
 }
 
+static bool is_field(const struct http_header *field, struct http_name name)
+{
+    return field->id == name.id &&
+           (name.id != HTTP_HEADER_UNKNOWN || span_equal_nocase(field->name, name.text));
+}
+
+/* The fields of one name are one list (RFC 9110 5.3): a proxy before us may have written a line of
+ * its own behind one that its client made up. Absent: none, or no memory. */
+static struct span whole_list(struct arena *arena, const struct http_headers *headers,
+                              struct http_name name)
+{
+    struct span only = SPAN_NONE;
+    size_t count = 0, size = 0;
+    for (unsigned i = 0; i < headers->count; i++) {
+        if (!is_field(&headers->items[i], name))
+            continue;
+        only = headers->items[i].value;
+        size += only.size + 2;
+        count++;
+    }
+    char *bytes = count > 1 ? arena_bytes(arena, size) : NULL;
+    if (bytes == NULL)
+        return count > 1 ? SPAN_NONE : only;
+    struct http_writer w = http_writer_of(bytes, size);
+    for (unsigned i = 0; i < headers->count; i++) {
+        if (!is_field(&headers->items[i], name))
+            continue;
+        http_write_span(&w, headers->items[i].value);
+        if (--count > 0)
+            http_write_span(&w, SPAN(", "));
+    }
+    return http_written(&w, bytes);
+}
+
+static struct span whole_list_of(struct arena *arena, const struct http_headers *headers,
+                                 enum http_header_id id)
+{
+    if (LIKELY(http_headers_first(headers, id) == NULL))
+        return SPAN_NONE;
+    return whole_list(arena, headers, (struct http_name){.id = id});
+}
+
 static struct span client_ip(struct exchange *x, const struct forward_settings *settings)
 {
-    const struct http_headers *headers = &x->request.head.headers;
-    const struct http_header *field = http_headers_find(headers, settings->real_ip_header, 0);
-    struct span found =
-        field == NULL ? SPAN_NONE : client_of_list(settings, span_trim(field->value));
+    struct http_name name = {http_header_id_of(settings->real_ip_header), settings->real_ip_header};
+    struct span list = whole_list(x->request.arena, &x->request.head.headers, name);
+    struct span found = span_is_set(list) ? client_of_list(settings, list) : SPAN_NONE;
     return span_is_set(found) ? found : x->request.peer_ip;
 }
 
@@ -273,10 +314,16 @@ static void write_forwarded(struct http_writer *w, struct exchange *x)
 {
     const struct weir_request *request = &x->request;
     const struct http_headers *headers = &request->head.headers;
-    struct span chain = http_headers_get(headers, HTTP_HEADER_X_FORWARDED_FOR);
+    struct span chain = whole_list_of(request->arena, headers, HTTP_HEADER_X_FORWARDED_FOR);
     struct span path = trusted_value(x, HTTP_HEADER_X_FORWARDED_PATH, request->head.path);
     struct span prefix = trusted_value(x, HTTP_HEADER_X_FORWARDED_PREFIX, stripped_prefix(x));
-    http_write_span(w, SPAN("Connection: keep-alive\r\nX-Forwarded-For: "));
+    if (UNLIKELY(span_is_set(x->upgrade))) {
+        http_write_span(w, SPAN("Connection: keep-alive, Upgrade\r\n"));
+        http_write_header(w, SPAN("Upgrade"), x->upgrade);
+        http_write_span(w, SPAN("X-Forwarded-For: "));
+    } else {
+        http_write_span(w, SPAN("Connection: keep-alive\r\nX-Forwarded-For: "));
+    }
     if (span_is_set(chain)) {
         http_write_span(w, chain);
         http_write_span(w, SPAN(", "));
@@ -303,9 +350,9 @@ static void write_forwarded(struct http_writer *w, struct exchange *x)
         http_write_header(w, SPAN("X-Kong-Request-Id"), span_of(request->id, sizeof(request->id)));
 }
 
-static bool wants_trailers(const struct http_headers *headers)
+bool forward_wants_trailers(const struct exchange *x)
 {
-    struct span list = http_headers_get(headers, HTTP_HEADER_TE), item;
+    struct span list = http_headers_get(&x->request.head.headers, HTTP_HEADER_TE), item;
     while (span_is_set(list) && http_list_next(&list, &item))
         if (span_equal_nocase(item, SPAN("trailers")))
             return true;
@@ -332,9 +379,10 @@ static void write_request(struct http_writer *w, struct exchange *x)
     http_write_byte(w, ' ');
     http_write_span(w, request->upstream_path);
     http_write_span(w, SPAN(" HTTP/1.1\r\n"));
-    if (http_headers_first(headers, HTTP_HEADER_TE) != NULL && wants_trailers(headers))
+    if (UNLIKELY(forward_wants_trailers(x)))
         http_write_span(w, SPAN("TE: trailers\r\n"));
-    write_via(w, http_headers_get(headers, HTTP_HEADER_VIA), request->head.minor_version == 0);
+    write_via(w, whole_list_of(request->arena, headers, HTTP_HEADER_VIA),
+              request->head.minor_version == 0);
     write_host(w, x);
     write_forwarded(w, x);
     write_request_framing(w, x);
@@ -384,7 +432,7 @@ static void write_field(struct http_writer *w, const struct exchange *x,
 static bool has_length(const struct exchange *x)
 {
     const struct weir_request *request = &x->request;
-    if (x->until_close)
+    if (x->until_close || request->response.status == 204)
         return false;
     /* Policies would have changed a body of that length. */
     if (x->response_framing.kind == HTTP_BODY_NONE && request->head.method_id == HTTP_METHOD_HEAD &&
@@ -392,7 +440,7 @@ static bool has_length(const struct exchange *x)
          request_body_need(request, TO_CLIENT) == WEIR_BODY_BUFFER))
         return false;
     if (!request->from_target)
-        return request->response.status != 204 && request->response.status != 304;
+        return request->response.status != 304;
     return x->response_framing.kind == HTTP_BODY_LENGTH || x->response_framing.length > 0 ||
            http_headers_first(&request->response.headers, HTTP_HEADER_CONTENT_LENGTH) != NULL;
 }
@@ -404,8 +452,14 @@ static void write_response_framing(struct http_writer *w, const struct exchange 
         http_write_span(w, SPAN("Transfer-Encoding: chunked\r\n"));
     else if (has_length(x))
         http_write_header_u64(w, SPAN("Content-Length"), x->response_framing.length);
-    http_write_span(w, x->close_client ? SPAN("Connection: close\r\n")
-                                       : SPAN("Connection: keep-alive\r\n"));
+    if (!x->close_client) {
+        http_write_span(w, SPAN("Connection: keep-alive\r\n"));
+    } else if (x->tunnel.open) {
+        http_write_span(w, SPAN("Connection: Upgrade\r\n"));
+        http_write_header(w, SPAN("Upgrade"), x->upgrade);
+    } else {
+        http_write_span(w, SPAN("Connection: close\r\n"));
+    }
 }
 
 static uint64_t span_ms(uint64_t from_us, uint64_t to_us)
@@ -467,7 +521,9 @@ static void write_response(struct http_writer *w, struct exchange *x)
         http_write_header(w, SPAN("Date"), gateway_date(x->gateway));
     for (unsigned i = 0; i < headers->count; i++) {
         const struct http_header *field = &headers->items[i];
-        if ((field->flags & HTTP_HEADER_HOP) == 0 && !settings->own_response[field->id] &&
+        bool stays = (field->flags & HTTP_HEADER_HOP) == 0 ||
+                     (field->id == HTTP_HEADER_TRAILER && x->down.trailers);
+        if (stays && !settings->own_response[field->id] &&
             (field->id != HTTP_HEADER_VIA || !own_via))
             write_field(w, x, field);
     }
@@ -480,7 +536,9 @@ static void write_response(struct http_writer *w, struct exchange *x)
         http_write_header(w, SPAN("Set-Cookie"), x->affinity_cookie);
     write_latencies(w, x);
     if (settings->via && request->picked_us != 0)
-        write_via(w, request->from_target ? http_headers_get(headers, HTTP_HEADER_VIA) : SPAN_NONE,
+        write_via(w,
+                  request->from_target ? whole_list_of(request->arena, headers, HTTP_HEADER_VIA)
+                                       : SPAN_NONE,
                   request->from_target && request->response.minor_version == 0);
     if (settings->request_id)
         http_write_header(w, SPAN("X-Kong-Request-Id"), span_of(request->id, sizeof(request->id)));
@@ -489,7 +547,20 @@ static void write_response(struct http_writer *w, struct exchange *x)
     http_write_end(w);
 }
 
-/* ---- both, into memory that is sure to be enough */
+/* As the target said it: policies have nothing to do with it, and it has no body to measure. */
+static void write_interim(struct http_writer *w, struct exchange *x)
+{
+    const struct http_response_head *response = &x->request.response;
+    http_write_status_reason(w, response->status, response->reason);
+    for (unsigned i = 0; i < response->headers.count; i++) {
+        const struct http_header *field = &response->headers.items[i];
+        if ((field->flags & HTTP_HEADER_HOP) == 0 && field->id != HTTP_HEADER_CONTENT_LENGTH)
+            http_write_header(w, field->name, field->value);
+    }
+    http_write_end(w);
+}
+
+/* ---- all of them, into memory that is sure to be enough */
 
 static size_t fields_size(const struct http_headers *headers)
 {
@@ -528,4 +599,12 @@ struct span forward_response_head(struct exchange *x)
                   x->request.response.reason.size + x->affinity_cookie.size +
                   timing_text(&x->request).size;
     return write_head(x, size, write_response);
+}
+
+struct span forward_interim_head(struct exchange *x)
+{
+    struct http_response_head *response = &x->request.response;
+    http_headers_mark_hop(&response->headers);
+    return write_head(x, 64 + fields_size(&response->headers) + response->reason.size,
+                      write_interim);
 }

@@ -50,10 +50,15 @@ struct forward_facts {
 /* Fills x->facts and the request's addresses, from the head as far as it was parsed. */
 void forward_learn(struct exchange *x);
 
+/* The client said TE: trailers. */
+bool forward_wants_trailers(const struct exchange *x);
+
 /* The request head as the target gets it, in the exchange's arena. `body`: how it is framed. Absent
  * without memory. */
 struct span forward_request_head(struct exchange *x);
 /* The head of the answer, in the exchange's arena; absent without memory. */
 struct span forward_response_head(struct exchange *x);
+/* The same of an interim answer (1xx). */
+struct span forward_interim_head(struct exchange *x);
 
 #endif

@@ -31,6 +31,7 @@ struct gateway *gateway_create(const struct gateway_options *options)
     gateway->host = options->host;
     gateway->upstreams = options->upstreams;
     gateway->slot = options->slot;
+    gateway->slot->tunnels = 0; /* what a dead predecessor was in the middle of */
     list_init(&gateway->clients);
     list_init(&gateway->spares);
     list_init(&gateway->listeners);

@@ -1,5 +1,7 @@
 #include "gateway/relay.h"
 
+#include "http/write.h"
+
 enum { READS_A_TURN = 8 }; /* then other exchanges get their turn */
 
 void relay_begin(struct relay *relay, const struct http_framing *framing, uint64_t limit)
@@ -14,7 +16,7 @@ void relay_begin(struct relay *relay, const struct http_framing *framing, uint64
     relay->out.at = relay->out.count = 0;
     /* Not `paused`: that is the connection's, which may have been held back while a hook waited. */
     relay->chunked = relay->blocked = relay->drained = relay->refilled = false;
-    relay->finished = relay->filled = false;
+    relay->finished = relay->filled = relay->trailers = false;
     relay->sent = 0;
     relay->hook = NULL;
     relay->late_head = NULL;
@@ -75,6 +77,8 @@ static bool next_piece(struct relay *relay, struct span *out_piece, enum weir_er
             return false;
         }
         source->ended = result == HTTP_COMPLETE;
+        if (UNLIKELY(relay->trailers))
+            buf_span(&relay->changed, source->chunked.trailer);
         relay->at += (uint32_t)(before - input.size);
     } else {
         size_t take = source->kind == HTTP_BODY_LENGTH && source->left < before
@@ -186,6 +190,27 @@ static enum relay_result fill_plain(struct relay *relay, bool *out_ended)
     return RELAY_DONE;
 }
 
+/* The end of a chunked body, with the trailer fields that may go on, as we spell them. */
+static void add_last(struct relay *relay)
+{
+    struct buf *section = &relay->changed;
+    size_t size = section->size;
+    char *room = relay->trailers && size > 2 ? buf_reserve(section, 2 * size + 8) : NULL;
+    if (room == NULL) { /* none, or no memory: they may be dropped (RFC 9110 6.5.1) */
+        section->failed = section->failed && !relay->trailers;
+        (void)outgoing_add(&relay->out, HTTP_CHUNK_LAST);
+        return;
+    }
+    struct span rest = span_first(buf_view(section), size), name, value;
+    struct http_writer w = http_writer_of(room, 2 * size + 8);
+    http_write_span(&w, SPAN("0\r\n"));
+    while (http_trailer_next(&rest, &name, &value))
+        if (http_trailer_may_pass(name))
+            http_write_header(&w, name, value);
+    http_write_end(&w);
+    (void)outgoing_add(&relay->out, http_written(&w, room));
+}
+
 /* Put what the buffer holds into `out`, framed. */
 static enum relay_result fill(struct relay *relay)
 {
@@ -195,7 +220,7 @@ static enum relay_result fill(struct relay *relay)
     if (ended) {
         relay->finished = true;
         if (relay->chunked)
-            (void)outgoing_add(&relay->out, HTTP_CHUNK_LAST);
+            add_last(relay);
     }
     return result;
 }

@@ -50,6 +50,7 @@ struct relay {
     uint32_t base; /* reading starts here again when all is sent */
     uint32_t at, size, capacity;
     bool chunked;  /* it goes out in chunks */
+    bool trailers; /* and so do its trailer fields; set after relay_begin(), not beside a hook */
     bool finished; /* the last byte is in `out` or sent */
     bool filled;   /* `out` holds body bytes that are not all sent yet */
     bool blocked;  /* waiting for the sink */
@@ -60,7 +61,7 @@ struct relay {
     uint64_t sent; /* bytes that went out */
     /* Policies between the two ends; NULL: none. Appends what comes out to relay->changed. */
     enum relay_result (*hook)(struct relay *relay, struct span piece, bool last);
-    struct buf changed;
+    struct buf changed; /* without a hook: the trailer section */
     /* Called once, before the first byte that the hooks let out (or at their end) goes out: the
      * head, which waits for them. `whole`: `size` is all of it. False: it cannot be made. NULL:
      * none. */

@@ -171,6 +171,8 @@ enum step answer_begin(struct exchange *x, bool unmeasured)
     if (!x->body_hooked) /* else this reply takes the place of one whose hooks have run */
         hook_body(x, TO_CLIENT);
     x->body_hooked = x->body_hooked || down->hook != NULL;
+    down->trailers = down->hook == NULL && x->response_framing.kind == HTTP_BODY_CHUNKED &&
+                     x->request.head.minor_version > 0 && forward_wants_trailers(x);
     if (down->hook != NULL && request_body_need(&x->request, TO_CLIENT) == WEIR_BODY_BUFFER) {
         down->late_head = late_head;
         return STEP_NEXT;
@@ -181,8 +183,10 @@ enum step answer_begin(struct exchange *x, bool unmeasured)
 /* Nothing was sent yet: the client is told what went wrong. */
 static enum step answer_failed(struct exchange *x, enum relay_result result)
 {
-    if (x->answer_started || result == RELAY_SINK_GONE)
+    bool left = x->down.sent > 0 || x->down.blocked; /* TLS may hold a part of what is blocked */
+    if ((x->answer_started && left) || result == RELAY_SINK_GONE)
         return STEP_CUT;
+    x->answer_started = false; /* the head is made, and was to leave with what has failed */
     bool by_policy = result == RELAY_HOOK_FAILED || result == RELAY_ANSWERED;
     return step_fail(x, by_policy ? WEIR_ERR_POLICY_FAILED : WEIR_ERR_TARGET_BAD, !by_policy);
 }

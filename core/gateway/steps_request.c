@@ -92,12 +92,43 @@ enum step step_read_head(struct exchange *x)
 
 /* ---- check: what can be said of the request before any policy sees it */
 
+/* Asked of this server, or of whoever is the last that may be asked: there is nothing to say. */
+static enum step answer_options(struct exchange *x)
+{
+    x->request.reply = (struct reply){.status = 200, .body = SPAN("")};
+    return STEP_REPLY;
+}
+
+/* How many proxies the request may still pass (RFC 9110 7.6.2). */
+static enum step count_forwards(struct exchange *x)
+{
+    struct weir_request *request = &x->request;
+    struct http_headers *headers = &request->head.headers;
+    const struct http_header *field = http_headers_first(headers, HTTP_HEADER_MAX_FORWARDS);
+    uint64_t left;
+    if (LIKELY(field == NULL))
+        return STEP_NEXT;
+    if (http_headers_count(headers, HTTP_HEADER_MAX_FORWARDS, SPAN_NONE) > 1 ||
+        !text_to_u64(field->value, &left))
+        return refuse(x, WEIR_ERR_BAD_REQUEST, "Max-Forwards is not a number");
+    if (left == 0)
+        return answer_options(x);
+    char *digits = arena_bytes(request->arena, TEXT_U64_MAX);
+    if (digits == NULL)
+        return step_fail(x, WEIR_ERR_NO_MEMORY, false);
+    struct span value = span_of(digits, text_from_u64(digits, left - 1));
+    enum weir_err err = http_headers_set(headers, HTTP_HEADER_MAX_FORWARDS, field->name, value);
+    return err == WEIR_OK ? STEP_NEXT : step_fail(x, err, false);
+}
+
 static enum step check_method(struct exchange *x)
 {
-    unsigned method = x->request.head.method_id;
-    if (method == HTTP_METHOD_TRACE || method == HTTP_METHOD_CONNECT)
+    const struct http_request_head *head = &x->request.head;
+    if (head->method_id == HTTP_METHOD_TRACE || head->method_id == HTTP_METHOD_CONNECT)
         return step_fail(x, WEIR_ERR_METHOD_REFUSED, true);
-    return STEP_NEXT;
+    if (LIKELY(head->method_id != HTTP_METHOD_OPTIONS))
+        return STEP_NEXT;
+    return span_equal(head->path, SPAN("*")) ? answer_options(x) : count_forwards(x);
 }
 
 /* Known before the answer begins, so that it can say so. */
@@ -370,6 +401,9 @@ enum step step_prepare(struct exchange *x)
     if (x->request.service == NULL)
         return step_fail(x, WEIR_ERR_NO_SERVICE, false);
     if (target_of(x) != WEIR_OK)
+        return step_fail(x, WEIR_ERR_NO_MEMORY, false);
+    if (http_headers_first(&x->request.head.headers, HTTP_HEADER_UPGRADE) != NULL &&
+        tunnel_offer(x) != WEIR_OK)
         return step_fail(x, WEIR_ERR_NO_MEMORY, false);
     if (x->framing.kind == HTTP_BODY_CHUNKED && !x->from_memory)
         measure_chunked(x);

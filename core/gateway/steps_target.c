@@ -321,6 +321,13 @@ enum step step_target_failed(struct exchange *x, enum weir_err err)
     return STEP_RETRY;
 }
 
+/* Where the answer ends; one that switches protocols has no end of its own. */
+static enum weir_err frame_switch(struct exchange *x, const char **reason)
+{
+    x->response_framing = (struct http_framing){.kind = HTTP_BODY_NONE};
+    return tunnel_agree(x, reason) ? WEIR_OK : WEIR_ERR_TARGET_BAD;
+}
+
 static enum step frame_response(struct exchange *x)
 {
     const char *reason = "";
@@ -328,7 +335,7 @@ static enum step frame_response(struct exchange *x)
     bool head_asked = sent_method(x) == HTTP_METHOD_HEAD;
     bool head_wanted = request->head.method_id == HTTP_METHOD_HEAD;
     enum weir_err err = request->response.status == 101
-                            ? WEIR_ERR_TARGET_BAD
+                            ? frame_switch(x, &reason)
                             : http_frame_response(&request->response, head_asked || head_wanted,
                                                   false, &x->response_framing, &reason);
     if (err != WEIR_OK) {
@@ -352,7 +359,29 @@ static enum step frame_response(struct exchange *x)
     return STEP_NEXT;
 }
 
-/* OK: a final head is there; AGAIN: more bytes are needed; else it is refused. */
+/* An interim answer goes on at once (RFC 9110 15.2), but to HTTP/1.0, and but 100: who expected
+ * that has been told here (10.1.1). False: the client got a part of it alone. */
+static bool pass_interim(struct exchange *x)
+{
+    struct http_response_head *response = &x->request.response;
+    struct client *client = x->client;
+    bool is_passed = response->status != 100 && x->request.head.minor_version > 0;
+    struct span head = is_passed ? forward_interim_head(x) : SPAN_NONE;
+    http_headers_clear(&response->headers); /* they are not those of what comes next */
+    if (!span_is_set(head))
+        return true;
+    union {
+        const char *from;
+        void *to;
+    } bytes = {.from = head.data}; /* writev does not write to it */
+    struct iovec part = {bytes.to, head.size};
+    ssize_t sent = conn_writev(client->conn, &part, 1);
+    /* A client that does not read can do without; TLS may hold a part of it. */
+    return sent == (ssize_t)head.size || (sent < 0 && !client->tls);
+}
+
+/* OK: a final head is there; AGAIN: more bytes are needed; CLOSED: the client is lost; else it is
+ * refused. */
 static enum weir_err parse_response(struct exchange *x)
 {
     struct http_limits limits = {RESPONSE_HEAD_MAX, 0, 100};
@@ -374,6 +403,8 @@ static enum weir_err parse_response(struct exchange *x)
         x->out_head = (uint32_t)head_size;
         if (x->request.response.status >= 200 || x->request.response.status == 101)
             return WEIR_OK;
+        if (!pass_interim(x))
+            return WEIR_ERR_CLOSED;
         x->free_retry = true;       /* its target was not gone: a try after this one counts */
         x->out_size -= x->out_head; /* 100, 102, 103: what counts comes behind it */
         memmove(x->out, x->out + x->out_head, x->out_size);
@@ -391,6 +422,8 @@ enum step step_read_response(struct exchange *x)
             enum weir_err err = parse_response(x);
             if (err == WEIR_OK)
                 return frame_response(x);
+            if (err == WEIR_ERR_CLOSED)
+                return STEP_CUT;
             if (err != WEIR_ERR_AGAIN) {
                 pick_report(&x->pick, PICK_ANSWERED, 0);
                 exchange_drop_target(x);
@@ -422,7 +455,8 @@ enum step step_response_headers(struct exchange *x)
             request_log(request, LOG_WARN,
                         "a policy's response fields were left out: there are too many");
     }
-    return step_phase(x, PHASE_RESPONSE_HEADERS);
+    enum step step = step_phase(x, PHASE_RESPONSE_HEADERS);
+    return UNLIKELY(x->tunnel.agreed) && step == STEP_NEXT ? STEP_TUNNEL : step;
 }
 
 /* ---- and goes on to the client */

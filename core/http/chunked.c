@@ -133,7 +133,9 @@ static void take_payload(struct http_chunked *c, struct span *input, struct span
 enum http_result http_chunked_next(struct http_chunked *chunked, struct span *input,
                                    struct span *out_data)
 {
+    const char *fields = chunked->state >= FIELD && chunked->state < DONE ? input->data : NULL;
     *out_data = span_first(*input, 0);
+    chunked->trailer = SPAN_NONE;
     while (input->size > 0 && chunked->state < DONE) {
         if (chunked->state == PAYLOAD) {
             take_payload(chunked, input, out_data);
@@ -141,10 +143,31 @@ enum http_result http_chunked_next(struct http_chunked *chunked, struct span *in
         }
         chunked->state = (uint8_t)step(chunked, *input->data);
         *input = span_of(input->data + 1, input->size - 1);
+        if (chunked->state == FIELD && fields == NULL)
+            fields = input->data;
     }
+    if (fields != NULL)
+        chunked->trailer = span_of(fields, (size_t)(input->data - fields));
     return chunked->state == DONE     ? HTTP_COMPLETE
            : chunked->state == FAILED ? HTTP_REFUSED
                                       : HTTP_INCOMPLETE;
+}
+
+bool http_trailer_next(struct span *rest, struct span *out_name, struct span *out_value)
+{
+    size_t end = span_find(*rest, '\r'), colon = span_find(span_first(*rest, end), ':');
+    if (end == 0 || end == rest->size || colon == end)
+        return false;
+    *out_name = span_first(*rest, colon);
+    *out_value = span_trim(span_of(rest->data + colon + 1, end - colon - 1));
+    *rest = span_from(*rest, end + 2);
+    return true;
+}
+
+bool http_trailer_may_pass(struct span name)
+{
+    enum http_header_id id = http_header_id_of(name);
+    return id == HTTP_HEADER_UNKNOWN || id == HTTP_HEADER_ETAG;
 }
 
 size_t http_chunk_head(char out[HTTP_CHUNK_HEAD_MAX], size_t size)

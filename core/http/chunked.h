@@ -1,5 +1,6 @@
 /* The chunked coding (RFC 9112 7.1), decoded piece by piece as bytes arrive: no copy, no memory of
- * its own beyond this struct. Extensions and trailer fields are checked, bounded and dropped. */
+ * its own beyond this struct. Extensions are checked, bounded and dropped; so are trailer fields,
+ * unless the caller keeps them. */
 #ifndef WEIR_HTTP_CHUNKED_H
 #define WEIR_HTTP_CHUNKED_H
 
@@ -11,10 +12,12 @@
 #define HTTP_CHUNK_HEAD_MAX 20
 
 struct http_chunked {
-    uint64_t left;      /* payload bytes of this chunk still to come */
-    uint32_t line;      /* bytes of this chunk line */
-    uint32_t overhead;  /* bytes of extensions and trailer fields so far */
-    uint8_t state;      /* chunked.c */
+    uint64_t left;     /* payload bytes of this chunk still to come */
+    uint32_t line;     /* bytes of this chunk line */
+    uint32_t overhead; /* bytes of extensions and trailer fields so far */
+    uint8_t state;     /* chunked.c */
+    struct span
+        trailer; /* what the last call read of the trailer section, borrowed from its input */
     const char *reason; /* REFUSED: why, static storage */
 };
 
@@ -30,6 +33,13 @@ void http_chunked_init(struct http_chunked *chunked);
  *   } */
 WEIR_MUST_USE enum http_result http_chunked_next(struct http_chunked *chunked, struct span *input,
                                                  struct span *out_data);
+
+/* The next field of a trailer section that was kept whole. False at its end. */
+bool http_trailer_next(struct span *rest, struct span *out_name, struct span *out_value);
+/* RFC 9110 6.5.1: whoever reads trailers may merge them into the head. So none of a name that means
+ * something to weir or to what is around it goes on but ETag: no framing, routing, authentication,
+ * cookies, caching, content. Names nobody here knows (checksums, grpc-status) do. */
+bool http_trailer_may_pass(struct span name);
 
 /* "<hex>\r\n" for a chunk of `size` bytes (not 0: that would end the body); returns its length. The
  * payload is followed by HTTP_CHUNK_TAIL, the body by HTTP_CHUNK_LAST. */

@@ -73,6 +73,7 @@ enum http_result http_parse_response(const char *data, size_t size, size_t alrea
         *out_head_size = (size_t)(p.at - data);
         return result;
     }
+    http_headers_clear(&out->headers); /* no half of them may stand in another answer */
     if (result == HTTP_INCOMPLETE && size >= limits->head_bytes)
         result = refuse(&p, "the head is too large");
     if (result == HTTP_REFUSED) {

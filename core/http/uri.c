@@ -159,6 +159,9 @@ enum weir_err http_path_normalize(struct arena *arena, struct span raw, struct s
     if (!decode_plain(raw, path, &size) || climbs_with_escaped_slashes(span_of(path, size)) ||
         !resolve_dots(path, &size))
         return WEIR_ERR_BAD_REQUEST;
+    /* Again: in "/a%2Fb/../..%2Fc" the ".." took two levels of that reader with it. */
+    if (climbs_with_escaped_slashes(span_of(path, size)))
+        return WEIR_ERR_BAD_REQUEST;
     *out = span_of(path, size);
     return WEIR_OK;
 }

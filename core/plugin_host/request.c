@@ -72,8 +72,10 @@ __attribute__((noinline)) static void end_flight(const struct weir_request *requ
         leave_flight(set);
         return;
     }
-    uint64_t us =
-        request->finished_us > request->started_us ? request->finished_us - request->started_us : 0;
+    /* How long a tunnel was open says nothing about a build. */
+    bool tunnel = request->has_response && request->response.status == 101;
+    uint64_t end_us = tunnel ? request->answered_us : request->finished_us;
+    uint64_t us = end_us > request->started_us ? end_us - request->started_us : 0;
     unsigned bits = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
     unsigned bucket = bits < BUILD_LATENCIES ? bits : BUILD_LATENCIES - 1;
     for (uint16_t i = 0; i < set->row_count; i++) {

@@ -30,6 +30,7 @@ struct worker_slot {
     uint64_t accepted, requests, active, connections, reading, writing, waiting;
     uint64_t limit_refusals, protocol_errors, target_failures, retries;
     uint64_t pool_reused, pool_dialed;
+    uint64_t tunnels; /* of `active`: those that have switched protocols */
 };
 enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_READY, WORKER_DRAINING, WORKER_DEAD };
 

@@ -14,6 +14,7 @@ enum {
     IN_FLIGHT = 4096,
     RING_FIRST = 16,
     UNREAD_MAX = 1 << 20, /* bytes of an answer that is not whole yet */
+    ELEMENTS_MAX = 65536, /* of one array in an answer */
     RETRY_FIRST_MS = 10,
     RETRY_MOST_MS = 1000,
     RETRY_WANTED_MS = 80, /* somebody is refused meanwhile */
@@ -60,6 +61,11 @@ struct weir_redis {
     bool late; /* the deadline has passed, and the answer may lie in the socket */
     weir_stream *stream;
     redisReader *reader;
+#if HIREDIS_MAJOR < 1
+    redisReplyObjectFunctions functions; /* of the reader: hiredis' own but for arrays */
+    void *(*create_array)(const redisReadTask *task, int elements); /* hiredis' own */
+#endif
+    size_t unread; /* bytes since the last whole answer */
     weir_timer *timer;
     int64_t retry_us; /* when the timer tries again */
     uint32_t retry_ms;
@@ -441,12 +447,38 @@ static void on_answer(weir_redis *redis, const redisReply *reply)
     answer(redis, &command, reply, (weir_str){NULL, 0});
 }
 
+/* hiredis makes room for as many elements as an answer announces, before one of them is there. */
+#if HIREDIS_MAJOR >= 1
+static void bound_arrays(weir_redis *redis)
+{
+    redis->reader->maxelements = ELEMENTS_MAX;
+}
+#else
+static void *create_array(const redisReadTask *task, int elements)
+{
+    const weir_redis *redis = task->privdata;
+    return elements > ELEMENTS_MAX ? NULL : redis->create_array(task, elements);
+}
+
+static void bound_arrays(weir_redis *redis)
+{
+    redis->functions = *redis->reader->fn;
+    redis->create_array = redis->functions.createArray;
+    redis->functions.createArray = create_array;
+    redis->reader->fn = &redis->functions;
+    redis->reader->privdata = redis;
+}
+#endif
+
 static void on_opened(void *self, void *user)
 {
     weir_redis *redis = user;
     (void)self;
     redis->state = GREETING;
+    redis->unread = 0;
     redis->reader = redisReaderCreate();
+    if (redis->reader != NULL)
+        bound_arrays(redis);
     if (redis->reader == NULL || !greet(redis))
         fail_text(redis, "no memory");
 }
@@ -455,6 +487,7 @@ static void on_data(void *self, void *user, weir_str bytes)
 {
     weir_redis *redis = user;
     (void)self;
+    redis->unread += bytes.size;
     if (redisReaderFeed(redis->reader, bytes.data, bytes.size) != REDIS_OK) {
         fail_text(redis, "no memory");
         return;
@@ -472,8 +505,10 @@ static void on_data(void *self, void *user, weir_str bytes)
         else
             on_answer(redis, object);
         freeReplyObject(object);
+        if (redis->reader != NULL)
+            redis->unread = redis->reader->len - redis->reader->pos;
     }
-    if (redis->reader != NULL && redis->reader->len - redis->reader->pos > UNREAD_MAX)
+    if (redis->reader != NULL && redis->unread > UNREAD_MAX)
         fail_text(redis, "an answer that is too long");
 }
 

@@ -416,6 +416,9 @@ Test(text, uuids)
 {
     char out[UUID_TEXT];
     /* RFC 9562, appendix A.4 */
+    static char longest[5000] = "a name that no limit holds"; /* a username, say */
+    uuid_v5(out, SPAN("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), span_of(longest, sizeof(longest)));
+    cr_expect(uuid_is_valid(span_of(out, UUID_TEXT)));
     uuid_v5(out, SPAN("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), SPAN("www.example.com"));
     expect_span(span_of(out, UUID_TEXT), "2ed6657d-e927-568b-95e1-2665a8aea6a2");
     uuid_v4(out);

@@ -234,11 +234,13 @@ class Conn:
         return self.take(len(self.data)), True
 
     def read_response(self, method="GET"):
-        """None: the connection ended before a head."""
-        head = self.read_head()
-        if head is None:
-            return None
-        status = int(head[0].split(" ")[1])
+        """None: the connection ended before a head. Interim answers are read over."""
+        status = 100
+        while 100 <= status < 200 and status != 101:
+            head = self.read_head()
+            if head is None:
+                return None
+            status = int(head[0].split(" ")[1])
         body, complete = self.read_body(head[1], method == "HEAD" or status < 200 or
                                         status in (204, 304))
         return Response(status, head[1], body, complete)

@@ -174,11 +174,14 @@ class Bench:
         self.own = [re.compile(line.encode()) for line in (
             r"Via: 1\.1 weir/\S+", rf"Host: 127\.0\.0\.1:{port}", "Connection: keep-alive",
             r"X-Forwarded-For: 127\.0\.0\.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: h",
-            rf"X-Forwarded-Port: {proxy}", r"X-Real-IP: 127\.0\.0\.1")]
+            rf"X-Forwarded-Port: {proxy}", r"X-Real-IP: 127\.0\.0\.1",
+            "X-Kong-Request-Id: [0-9a-f]{32}")]
         self.own_answer = [re.compile(line) for line in (
             rb"Server: weir/\S+", rb"X-Kong-Upstream-Latency: \d+", rb"X-Kong-Proxy-Latency: \d+",
             rb"Via: 1\.1 weir/\S+", rb"X-Kong-Request-Id: [0-9a-f]{32}",
             rb"Connection: (keep-alive|close)")]
+        with self.weir.connect() as conn:
+            self.version = re.search(rb"\r\nServer: (weir/\S+)", fence(conn)).group(1)
 
     def __enter__(self):
         return self
@@ -266,6 +269,7 @@ def fence(conn):
     conn.send(FENCE)
     answer, status = read_answer(conn, False)
     assert status == 200 and answer.endswith(b"\r\n\r\nfence"), f"not in step any more: {answer!r}"
+    return answer
 
 
 def run_case(bench, steps, gets, script=None, early=False):
@@ -302,6 +306,8 @@ def run_table(bench, rows, run):
         except Exception as error:  # every kind of failure is one failed row
             failed += 1
             print(f"FAIL {row.section}: {row.why}: {type(error).__name__} {error}", flush=True)
+            with bench.weir.connect() as conn:  # what is under way is no part of the next row
+                fence(conn)
     assert bench.weir.process.poll() is None, "weir ended: " + bench.weir.log_text()[-2000:]
     print(f"{len(rows) - failed} of {len(rows)} rows hold ({time.monotonic() - begun:.1f} s)")
     return failed

@@ -131,6 +131,32 @@ Test(relay, every_framing_in_every_split)
             run_row(row, split);
 }
 
+/* Those that may pass go on, spelled our way, whatever came in one read. */
+Test(relay, trailers_pass_when_they_are_wanted)
+{
+    static const char body[] = "2\r\nhi\r\n0\r\nA:1\r\nContent-Length: 7\r\nb: 2 \r\n\r\n";
+    static const char last[] = "0\r\nA: 1\r\nb: 2\r\n\r\n";
+    for (size_t split = 0; split <= 2 * sizeof(body); split++) {
+        struct bench bench;
+        bool wanted = split % 2 == 0;
+        size_t first = split / 2 < sizeof(body) - 1 ? split / 2 : sizeof(body) - 1;
+        setup(&bench, HTTP_BODY_CHUNKED, 0, true);
+        bench.relay.trailers = wanted;
+        cr_assert_eq(write(bench.feed, body, first), (ssize_t)first);
+        enum relay_result result = relay_pump(&bench.relay, bench.from, bench.to);
+        cr_assert_eq(write(bench.feed, body + first, sizeof(body) - 1 - first),
+                     (ssize_t)(sizeof(body) - 1 - first));
+        for (int turns = 0; result == RELAY_WAIT && turns < 4; turns++)
+            result = relay_pump(&bench.relay, bench.from, bench.to);
+        cr_assert_eq(result, RELAY_DONE, "split at %zu", first);
+        take(&bench);
+        struct span want = wanted ? span_text(last) : SPAN("\r\n0\r\n\r\n");
+        cr_expect(span_ends_with(buf_view(&bench.got), want), "split at %zu: '%.*s'", first,
+                  SPAN_ARG(buf_view(&bench.got)));
+        teardown(&bench);
+    }
+}
+
 Test(relay, an_end_before_the_end_is_no_end)
 {
     struct bench bench;

@@ -115,6 +115,49 @@ Test(chunked, what_follows_the_body_stays)
     cr_expect(span_equal(input, SPAN("GET /")), "and is not touched later");
 }
 
+/* The trailer section as it is kept by who wants it, cut in two anywhere. */
+Test(chunked, trailer_fields_can_be_kept)
+{
+    struct span text = SPAN("1\r\nx\r\n0;e\r\nA:1\r\nb: \t2 3 \r\nC:\r\n\r\nGET");
+    static const char *want[][2] = {{"A", "1"}, {"b", "2 3"}, {"C", ""}};
+    for (size_t cut = 0; cut <= text.size; cut++) {
+        struct http_chunked c;
+        struct span piece, inputs[] = {span_first(text, cut), span_from(text, cut)};
+        char kept[64];
+        size_t size = 0;
+        enum http_result result = HTTP_INCOMPLETE;
+        http_chunked_init(&c);
+        for (size_t i = 0; i < 2; i++)
+            while (inputs[i].size > 0 && result == HTTP_INCOMPLETE) {
+                result = http_chunked_next(&c, &inputs[i], &piece);
+                if (c.trailer.size > 0)
+                    memcpy(kept + size, c.trailer.data, c.trailer.size);
+                size += c.trailer.size;
+            }
+        cr_assert_eq(result, HTTP_COMPLETE);
+        struct span rest = span_of(kept, size), name, value;
+        for (size_t i = 0; i < 3; i++) {
+            cr_assert(http_trailer_next(&rest, &name, &value), "field %zu, cut at %zu", i, cut);
+            cr_expect(span_equal(name, span_text(want[i][0])) &&
+                      span_equal(value, span_text(want[i][1])));
+        }
+        cr_expect(!http_trailer_next(&rest, &name, &value));
+    }
+}
+
+Test(chunked, trailer_fields_that_mean_something_do_not_pass)
+{
+    static const char *const names[] = {
+        "Content-Length", "TRANSFER-ENCODING", "host", "Cookie",        "Set-Cookie",
+        "Authorization",  "X-Forwarded-For",   "Via",  "Cache-Control", "Content-Type",
+        "X-Consumer-Id"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        cr_expect(!http_trailer_may_pass(span_text(names[i])), "%s", names[i]);
+    cr_expect(http_trailer_may_pass(SPAN("Content-Digest")));
+    cr_expect(http_trailer_may_pass(SPAN("grpc-status")));
+    cr_expect(http_trailer_may_pass(SPAN("ETag")));
+}
+
 static enum http_result feed_text(struct http_chunked *c, const char *text)
 {
     char body[64];

@@ -58,6 +58,20 @@ Test(response, each_row_is_read_as_its_section_says)
     }
 }
 
+/* Else they would stand in the answer that says so. */
+Test(response, what_is_not_whole_leaves_no_fields)
+{
+    static const char *const heads[] = {"HTTP/1.1 200 OK\r\nServer: x\r\nETag: y\r\n",
+                                        "HTTP/1.1 200 OK\r\nServer: x\r\nA : y\r\n\r\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct http_response_head head;
+        size_t head_size;
+        cr_expect_neq(parse(span_text(heads[i]), 0, &head, &head_size), HTTP_COMPLETE);
+        cr_expect_eq(head.headers.count, 0);
+        cr_expect_null(http_headers_first(&head.headers, HTTP_HEADER_SERVER), "%zu", i);
+    }
+}
+
 Test(response, a_head_may_be_cut_anywhere)
 {
     struct span text = SPAN("HTTP/1.1 207 Multi-Status\r\nServer: a\r\nSet-Cookie: b\r\n\r\n");

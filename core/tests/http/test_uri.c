@@ -25,6 +25,7 @@ static const struct row {
     {"/a/b/..", "/a/"}, {"/a/b/../c", "/a/c"}, {"/...", "/..."}, {"/.a", "/.a"}, {"/..a/", "/..a/"},
     {"/.well-known/x", "/.well-known/x"}, {"/%2e", "/"}, {"/%2E%2e", NULL}, {"/a/.%2e/b", "/b"},
     {"/%2F..", NULL}, {"/a%2F..", "/a%2F.."}, {"/x%2F..%2F..", NULL}, {"/x%2f..%2f..%2fetc", NULL},
+    {"/a%2Fb/../..%2Fc", NULL},
     {"/%00", NULL}, {"/a%zzb", NULL}, {"/%", NULL}, {"/%4", NULL}, {"/%252e%252e", "/%252e%252e"},
     {"", NULL}, {"a", NULL}, {"*", "*"}, {"/0123456789abcdef/0123456789abcdef/../x", "/0123456789abcdef/x"},
     /* clang-format on */
