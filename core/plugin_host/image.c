@@ -277,8 +277,7 @@ static bool let_go(struct image *image)
     struct mapped_search search = {image->path, false};
     (void)dlclose(image->handle);
     (void)dl_iterate_phdr(compare_mapped, &search);
-    image->handle =
-        search.found ? dlopen(image->path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) : NULL;
+    image->handle = search.found ? dlopen(image->path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) : NULL;
     return !search.found;
 }
 #else

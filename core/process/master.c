@@ -27,7 +27,8 @@ static void on_child(struct loop *loop, int signum, void *user)
     pid_t pid;
     (void)loop, (void)signum;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        if (!crew_reaped(master, pid, status) && !probe_reaped(master->transaction.probe, pid, status))
+        if (!crew_reaped(master, pid, status) &&
+            !probe_reaped(master->transaction.probe, pid, status))
             log_debug("an unknown child ended, pid %d", (int)pid);
 }
 

@@ -91,7 +91,7 @@ static void check_node(const struct node *node, const struct lines *lines, size_
 {
     CHECK_THAT(depth <= DOCUMENT_DEPTH_MAX);
     CHECK_THAT(node->weight >= 1 || depth == 0); /* an empty document weighs nothing */
-    if (*budget == 0) /* aliases: the same again and again */
+    if (*budget == 0)                            /* aliases: the same again and again */
         return;
     --*budget;
     check_position(node->position, lines, size);

@@ -107,7 +107,8 @@ static int print(const struct options *options, jwt_t *token)
     free(claims);
     if (!good)
         return failure("no memory");
-    return fflush(stdout) == 0 ? TOKEN_OK : failure("it cannot be written: %s", strerrordesc_np(errno));
+    return fflush(stdout) == 0 ? TOKEN_OK
+                               : failure("it cannot be written: %s", strerrordesc_np(errno));
 }
 
 int show(const struct options *options)
