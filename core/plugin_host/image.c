@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "base/write.h"
 #include "plugin_host/elf_lint.h"
 
 enum { FILE_LIMIT = 64 * 1024 * 1024, MAX_ROWS = 4096 };
@@ -57,19 +58,6 @@ void image_hash_bytes(struct span bytes, char out[IMAGE_HASH_TEXT])
     unsigned char digest[DIGEST_SHA256];
     digest_sha256(digest, bytes);
     text_hex(out, digest, sizeof(digest));
-}
-
-static enum weir_err write_all(int fd, struct span bytes)
-{
-    while (bytes.size > 0) {
-        ssize_t put = write(fd, bytes.data, bytes.size);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return WEIR_ERR_SYSTEM;
-        bytes = span_from(bytes, (size_t)put);
-    }
-    return WEIR_OK;
 }
 
 /* Written beside and renamed: a copy is whole or not there, even when two workers make it at once.

@@ -294,7 +294,7 @@ static bool is_wanted(void *user, struct span plugin, struct span hash)
 }
 
 /* What status, metrics and readiness show. */
-static void note_quarantine(const struct master *master)
+static void note_quarantine(struct master *master)
 {
     struct gateway_facts *facts = shared_facts(master->instance->shared);
     uint32_t count = 0;
@@ -303,8 +303,7 @@ static void note_quarantine(const struct master *master)
         if (!build->quarantined)
             continue;
         if (count < COUNT_OF(facts->quarantine)) {
-            const struct plugin_record *record =
-                ledger_find(&((struct master *)(uintptr_t)master)->ledger, build->name, false);
+            const struct plugin_record *record = ledger_find(&master->ledger, build->name, false);
             (void)snprintf(facts->quarantine[count].plugin, sizeof(facts->quarantine[0].plugin),
                            "%s", build->name);
             (void)snprintf(facts->quarantine[count].version, sizeof(facts->quarantine[0].version),

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "base/write.h"
 #include "net/deadline.h"
 #include "net/loop.h"
 
@@ -133,19 +134,6 @@ bool probe_reaped(struct probe *probe, pid_t pid, int status)
     return true;
 }
 
-static bool write_all(int fd, struct span bytes)
-{
-    while (bytes.size > 0) {
-        ssize_t put = write(fd, bytes.data, bytes.size);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return false;
-        bytes = span_from(bytes, (size_t)put);
-    }
-    return true;
-}
-
 _Noreturn static void run_child(struct instance *instance, const struct revision *revision,
                                 const struct plugin_sources *plugins, struct shared *shared,
                                 int pipe)
@@ -163,7 +151,7 @@ _Noreturn static void run_child(struct instance *instance, const struct revision
     random_reseed();
     log_set_role("probe");
     int code = probe_compile(instance, revision, plugins, shared, &report);
-    if (report.failed || !write_all(pipe, buf_view(&report)))
+    if (report.failed || write_all(pipe, buf_view(&report)) != WEIR_OK)
         code = EXIT_FAILED;
     /* Not exit(): what plugins registered there is of no use any more. */
     _exit(code);

@@ -31,8 +31,6 @@ struct manifest {
     uint32_t build_count, policy_count;
 };
 void manifest_free(struct manifest *manifest);
-/* NULL when it does not know. */
-const char *manifest_build(const struct manifest *manifest, uint64_t number, uint32_t policy);
 /* The build of a plugin, NULL: no policy uses it. */
 const struct manifest_build *manifest_find(const struct manifest *manifest, const char *plugin);
 

@@ -28,14 +28,6 @@ void manifest_free(struct manifest *manifest)
     *manifest = (struct manifest){0};
 }
 
-const char *manifest_build(const struct manifest *manifest, uint64_t number, uint32_t policy)
-{
-    if (manifest->number != number || policy >= manifest->policy_count)
-        return NULL;
-    uint16_t build = manifest->policies[policy];
-    return build < manifest->build_count ? manifest->builds[build].text : NULL;
-}
-
 const struct manifest_build *manifest_find(const struct manifest *manifest, const char *plugin)
 {
     for (uint32_t i = 0; i < manifest->build_count; i++)

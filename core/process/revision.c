@@ -8,20 +8,8 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/write.h"
 #include "config/document.h"
-
-static enum weir_err write_all(int fd, struct span bytes)
-{
-    while (bytes.size > 0) {
-        ssize_t put = write(fd, bytes.data, bytes.size);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return WEIR_ERR_SYSTEM;
-        bytes = span_from(bytes, (size_t)put);
-    }
-    return WEIR_OK;
-}
 
 /* A million credentials are some 50 MiB, and compiling them takes its time on a busy machine. */
 enum { STEP_MS = 30000, STEP_MS_FOR_MIB = 4000 };

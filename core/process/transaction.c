@@ -19,18 +19,13 @@
 #include "process/candidate.h"
 #include "process/master.h"
 
-/* What an order is called where its end is told. */
-static const struct order_words {
-    const char *what; /* with the name of the plugin, unless it is the reload */
-    bool of_plugin;
-} words[ORDER_KINDS] = {
-    [ORDER_RELOAD] = {"the reload", false},
-    [ORDER_SWAP] = {"the swap of plugin", true},
-    [ORDER_ROLLBACK] = {"the rollback of plugin", true},
-    [ORDER_QUARANTINE] = {"the quarantine of plugin", true},
+/* What an order is called where its end is told; with the name of the plugin when it has one. */
+static const char *const words[ORDER_KINDS] = {
+    [ORDER_RELOAD] = "the reload",
+    [ORDER_SWAP] = "the swap of plugin",
+    [ORDER_ROLLBACK] = "the rollback of plugin",
+    [ORDER_QUARANTINE] = "the quarantine of plugin",
 };
-
-static void begin(struct master *master);
 
 /* ---- the end of one */
 
@@ -114,12 +109,9 @@ static void tell_success(struct master *master, const struct order *order)
 
 static void tell_failure(struct master *master, const struct order *order)
 {
-    const struct order_words *word = &words[order->kind];
-    char line[160];
-    (void)snprintf(line, sizeof(line), "%s%s%s%s was refused, nothing has changed", word->what,
-                   word->of_plugin ? " '" : "", word->of_plugin ? order->plugin : "",
-                   word->of_plugin ? "'" : "");
-    log_error("%s", line);
+    const char *quote = order->plugin[0] == '\0' ? "" : "'";
+    log_error("%s%s%s%s%s was refused, nothing has changed", words[order->kind],
+              order->plugin[0] == '\0' ? "" : " ", quote, order->plugin, quote);
     log_lines(LOG_ERROR, "", buf_view(&master->transaction.text));
 }
 
