@@ -233,10 +233,10 @@ services:
 {chain}"""
 
 
-def start_weir(proxy, chain="", prefix=(), extra=()):
+def start_weir(proxy, chain="", prefix=(), extra=(), binary=WEIR):
     os.makedirs(f"{proxy.dir}/{proxy.name}", exist_ok=True)
     path = proxy.write("weir.yaml", weir_config(proxy, chain))
-    proxy.start([*prefix, WEIR, "run", "-c", path, *extra])
+    proxy.start([*prefix, binary, "run", "-c", path, *extra])
 
 
 # Name, policies, the plugin that it needs and others do not, what is sent as Authorization.
@@ -315,6 +315,28 @@ def compare(directory, upstream, rounds, seconds, tokens):
               f" (bar: 1.25; by round: {' '.join(f'{r:.2f}' for r in five)})")
 
 
+def compare_builds(directory, upstream, other, rounds, seconds):
+    """This weir beside another build of it, each round in the other order: medians of the ratios."""
+    for name, chain, _, kind in [row for row in chains() if row[3] is None]:
+        running = {}
+        for label, binary in (("this", WEIR), ("other", other)):
+            running[label] = Proxy(f"weir-{label}-{len(chain)}", directory, upstream)
+            start_weir(running[label], chain, binary=binary)
+            load(running[label].port, 1)
+        cpu, rate = [], []
+        for number in range(rounds):
+            order = ["this", "other"] if number % 2 == 0 else ["other", "this"]
+            row = {label: measure(running[label], seconds, kind, None) for label in order}
+            cpu.append(row["this"][0] / row["other"][0])
+            rate.append(row["this"][1] / row["other"][1])
+        for proxy in running.values():
+            proxy.stop()
+        print(f"{name:20} CPU per request {statistics.median(cpu):.4f} x, requests per second "
+              f"{statistics.median(rate):.4f} x the other build's ({rounds} rounds; middle half of "
+              f"the latter {sorted(rate)[rounds // 4]:.4f} to {sorted(rate)[-rounds // 4]:.4f})",
+              flush=True)
+
+
 def instructions(directory, upstream, chain, kind, tokens, requests=3000):
     """User-space instructions of one exchange: callgrind over the worker in one process, counted
     between two marks, after a warm-up."""
@@ -362,9 +384,19 @@ def main():
     parser.add_argument("--instructions", action="store_true", help="count instructions only")
     parser.add_argument("--policies", action="store_true",
                         help="with --instructions: the five policies, not weir plain")
+    parser.add_argument("--against", metavar="BINARY",
+                        help="compare with another build of weir instead, such as one made with "
+                             "-DWEIR_ACCOUNTING=OFF")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as directory:
         upstream = upstream_server(directory)
+        if options.against:
+            try:
+                compare_builds(directory, upstream.port, options.against, options.rounds,
+                               options.seconds)
+            finally:
+                upstream.stop()
+            return
         tokens = Tokens(directory) if has_plugin("jwt") else None
         rows = chains()
         if options.instructions:

@@ -28,9 +28,17 @@ void builds_init(struct builds *builds);
 /* A row begins on a line of its own. */
 enum { BUILD_ROW = (sizeof(struct build_totals) + 63) / 64 * 64 };
 
+/* A build of weir without accounting exists to measure what it costs: core/bench. */
+#ifdef WEIR_NO_ACCOUNTING
+enum { ACCOUNTING = 0 };
+#else
+enum { ACCOUNTING = 1 };
+#endif
+
 static inline void build_count(struct build_totals *row, unsigned phase, enum build_verdict verdict)
 {
-    row->phases[phase].verdicts[verdict]++;
+    if (ACCOUNTING)
+        row->phases[phase].verdicts[verdict]++;
 }
 
 /* A timed call; `weight`: how many calls it stands for. */

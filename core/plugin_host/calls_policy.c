@@ -49,7 +49,7 @@ void call_error_at(weir_error *error, const char *path, const char *format, ...)
 void *call_request_alloc(weir_request *request, size_t size)
 {
     const struct walk *walk = request_running(request);
-    if (LIKELY(walk != NULL))
+    if (ACCOUNTING && LIKELY(walk != NULL))
         walk->entry->policy->row->arena_bytes += size;
     return arena_zalloc(request->arena, size);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "plugin_host/builds_internal.h"
 #include "plugin_host/host_internal.h"
 #include "plugin_host/parks.h"
 #include "plugin_host/phases.h"
@@ -40,7 +41,7 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
     ZERO_MEMBERS(request, has_response, attempts);
     size_t rest = offsetof(struct weir_request, attempt_count);
     memset((char *)request + rest, 0, sizeof(*request) - rest);
-    if (LIKELY(host != NULL) && UNLIKELY(++host->requests % BUILD_SAMPLE == 0))
+    if (ACCOUNTING && LIKELY(host != NULL) && UNLIKELY(++host->requests % BUILD_SAMPLE == 0))
         request->timed = true;
 }
 
@@ -48,7 +49,7 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
 
 static inline bool is_counted(const struct chain_set *set)
 {
-    return set != NULL && set->row_count != 0;
+    return ACCOUNTING && set != NULL && set->row_count != 0;
 }
 
 /* Not inline: what requests without policies pay for is the test before it. */
