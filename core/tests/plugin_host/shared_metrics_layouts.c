@@ -215,7 +215,7 @@ Test(shared_metrics_layouts, a_limit_below_what_is_there_takes_nothing_away)
 {
     weir_metric *all = open_counter(0);
     for (int i = 0; i < 20; i++) {
-        char text[8];
+        char text[12];
         (void)snprintf(text, sizeof(text), "%d", i);
         add(all, text);
     }
