@@ -12,7 +12,7 @@
 #include "net/loop.h"
 
 /* A request passes the loop several times, so a slice is a fraction of what it may be late by. */
-enum { SLICE_US = 200, STACK_SIZE = 8 << 20, NICER = 5 };
+enum { SLICE_US = 200, STACK_SIZE = 8 << 20, NICER = 5, LONG_SLICE_NS = 20000000 };
 
 /* The semaphores are all that loop and thread share at one time: between `go` and `told` everything
  * here belongs to the thread, else to the loop. A lock could be held by the thread while it is
@@ -53,15 +53,29 @@ static void tell(struct background *background)
     loop_async_send(&background->async);
 }
 
+/* sched_setattr(2), which glibc has no wrapper for; the first version of its argument. */
+struct attributes {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period; /* ns */
+};
+
 /* Of this thread alone, from where the process stands, and for good: nobody may go back without a
- * privilege. SCHED_BATCH: it does not take the processor from one that wakes. */
+ * privilege. SCHED_BATCH: it does not take the processor from one that wakes. From Linux 6.12 on a
+ * thread may name its slice, and one that wakes takes the processor at once from one whose slice is
+ * longer than its own; before, it may have to wait for the end of the slice. */
 static void yield_to_others(void)
 {
-    id_t thread = (id_t)syscall(SYS_gettid);
-    const struct sched_param none = {0};
-    int now = getpriority(PRIO_PROCESS, thread);
-    (void)setpriority(PRIO_PROCESS, thread, now + NICER > 19 ? 19 : now + NICER);
-    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+    int nice = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid)) + NICER;
+    const struct attributes attributes = {
+        .size = sizeof(attributes),
+        .policy = SCHED_BATCH,
+        .nice = nice > 19 ? 19 : nice,
+        .runtime = LONG_SLICE_NS,
+    };
+    (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 /* As many steps as there are for the thread; `at` stays at the last one. */

@@ -152,11 +152,11 @@ static bool read_word(struct asking *asking, struct span word)
     return refuse(asking, "unknown word", word);
 }
 
-static bool read_name(struct asking *asking, struct span *rest)
+static bool read_name(struct asking *asking, struct span *rest, struct span verb)
 {
     struct span name;
     if (!span_split(rest, ' ', &name) || span_is_empty(name))
-        return refuse(asking, "the name of a plugin is missing after", SPAN("swap"));
+        return refuse(asking, "the name of a plugin is missing after", verb);
     if (name.size >= sizeof(asking->order.plugin))
         return refuse(asking, "no plugin", name);
     memcpy(asking->order.plugin, name.data, name.size);
@@ -168,7 +168,7 @@ static bool read_name(struct asking *asking, struct span *rest)
 static bool read_swap(struct asking *asking, struct span rest)
 {
     asking->order.watch_ms = (uint32_t)asking->master->instance->settings.swap_watch_ms;
-    if (!read_name(asking, &rest))
+    if (!read_name(asking, &rest, SPAN("swap")))
         return false;
     while (!span_is_empty(rest)) {
         struct span word = rest;
@@ -184,7 +184,7 @@ static bool read_swap(struct asking *asking, struct span rest)
 
 static bool read_rollback(struct asking *asking, struct span rest)
 {
-    if (!read_name(asking, &rest))
+    if (!read_name(asking, &rest, SPAN("rollback")))
         return false;
     const struct build_hash *previous =
         ledger_previous(&asking->master->ledger, asking->order.plugin, clock_mono_ms());
