@@ -10,8 +10,9 @@
 
 struct node_totals {
     uint64_t accepted, requests, active, connections, reading, writing, waiting;
-    uint64_t limit_refusals, protocol_errors, target_failures, retries;
-    uint64_t pool_reused, pool_dialed, tunnels;
+    uint64_t memory_refusals, slow_clients, displaced, accept_pauses;
+    uint64_t limit_refusals, protocol_errors, target_failures, retries, retries_refused;
+    uint64_t pool_reused, pool_dialed, tunnels, header_refusals;
     uint32_t running; /* workers */
 };
 /* The workers write while this reads: each number is whole, the sum is of about now. */

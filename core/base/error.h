@@ -38,6 +38,7 @@
     X(NO_NAME,           503, "name resolution failed")                                            \
     X(TARGET_BAD,        502, "An invalid response was received from the upstream server")         \
     X(TARGET_BUSY,       503, "The upstream server is currently unavailable")                      \
+    X(OVERLOADED,        503, "The gateway is overloaded")                                         \
     X(TARGET_TIMEOUT,    504, "The upstream server is timing out")                                 \
     X(POLICY_FAILED,     500, "An unexpected error occurred")
 /* clang-format on */

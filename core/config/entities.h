@@ -64,11 +64,27 @@ struct sni {
     uint32_t index;
 };
 
+/* After what another attempt is made (service `retry_on`): bits of a set. Statuses and groups of
+ * them follow; the names and what they cover are one table in retries.c. */
+enum retry_on {
+    RETRY_ON_CONNECT_FAILURE = 1 << 0, /* refused, unreachable, TLS, connect_timeout */
+    RETRY_ON_RESET = 1 << 1,           /* the connection ended before a whole head of an answer */
+    RETRY_ON_TIMEOUT = 1 << 2,         /* write_timeout, read_timeout */
+    RETRY_ON_BAD_RESPONSE = 1 << 3,    /* an answer that is no HTTP */
+};
+#define RETRY_ON_DEFAULT (RETRY_ON_CONNECT_FAILURE | RETRY_ON_RESET | RETRY_ON_TIMEOUT)
+
 struct service {
     struct span id, name; /* name may be unset */
     enum protocol protocol;
     struct span host, path; /* path may be unset */
     int64_t port, retries;
+    struct span_list retry_on_text;
+    uint32_t retry_on;            /* RETRY_ON_… */
+    int64_t retry_delay_ms;       /* before the first retry; 0: none */
+    int64_t retry_delay_max_ms;   /* before any */
+    int64_t retry_budget_percent; /* retries for 100 requests */
+    int64_t retry_budget_min;     /* in a second, whatever the requests */
     int64_t connect_timeout_ms, write_timeout_ms, read_timeout_ms;
     const struct certificate *client_certificate;
     bool tls_verify_set, tls_verify; /* unset: the node's default */
@@ -268,6 +284,9 @@ struct config {
     const struct node *root;
     const struct config_names *names;
 };
+
+/* Whether the service retries what was answered with `status`. */
+bool service_retries_status(const struct service *service, unsigned status);
 
 /* By name or id, as a reference in the file would find it: names first. NULL when there is none.
  * Consumers go by username. */

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "config/builder.h"
 #include "config/paths.h"
+#include "config/retries.h"
 
 #define AT(pending, key) schema_find_position((pending)->node, key)
 #define PATH(builder, pending, key) builder_text(builder, "%s.%s", (pending)->path, key)
@@ -116,6 +117,24 @@ static void check_service_path(struct builder *builder, struct pending *pending,
         FAULT(builder, pending, key, "value must be null");
 }
 
+static void check_retries(struct builder *builder, struct pending *pending, struct service *service)
+{
+    enum { TIMES_THE_FIRST = 10, DELAY_MAX = 60000 };
+    service->retries = service->retries == WEIR_UNSET ? 5 : service->retries;
+    service->retry_on = retry_on_of(&service->retry_on_text);
+    int64_t delay = service->retry_delay_ms == WEIR_UNSET ? 0 : service->retry_delay_ms;
+    int64_t most = delay * TIMES_THE_FIRST < DELAY_MAX ? delay * TIMES_THE_FIRST : DELAY_MAX;
+    service->retry_delay_ms = delay;
+    if (service->retry_delay_max_ms == WEIR_UNSET)
+        service->retry_delay_max_ms = most;
+    else if (service->retry_delay_max_ms < delay)
+        FAULT(builder, pending, "retry_delay_max", "must not be less than retry_delay");
+    if (service->retry_budget_percent == WEIR_UNSET)
+        service->retry_budget_percent = 20;
+    if (service->retry_budget_min == WEIR_UNSET)
+        service->retry_budget_min = 10;
+}
+
 static void check_service(struct builder *builder, struct pending *pending)
 {
     struct service *service = pending->entity;
@@ -134,7 +153,7 @@ static void check_service(struct builder *builder, struct pending *pending)
                               &service->read_timeout_ms};
     for (size_t i = 0; i < COUNT_OF(times); i++)
         *times[i] = *times[i] == WEIR_UNSET ? 60000 : *times[i];
-    service->retries = service->retries == WEIR_UNSET ? 5 : service->retries;
+    check_retries(builder, pending, service);
     service->port = service->port == WEIR_UNSET ? 80 : service->port;
     service->tls_verify_depth =
         service->tls_verify_depth == WEIR_UNSET ? -1 : service->tls_verify_depth;

@@ -51,8 +51,12 @@ struct settings {
     struct span_list dns_resolver; /* empty: as the system does */
     struct span router_flavor;
     int64_t max_connections, max_head_bytes, max_uri_bytes, max_header_count;
+    int64_t max_memory;                            /* bytes, 0: no bound */
+    int64_t client_min_rate, client_min_read_rate; /* bytes per second, 0: any */
+    int64_t request_timeout_ms;                    /* 0: none */
     int64_t keepalive_requests;
     int64_t client_header_timeout_ms, client_body_timeout_ms, keepalive_timeout_ms;
+    int64_t expect_timeout_ms; /* 0: targets are not asked */
     int64_t drain_delay_ms, drain_timeout_ms;
     int64_t watchdog_ms;        /* 0: off */
     int64_t shared_memory_size; /* bytes */

@@ -1,6 +1,8 @@
 /* The tables: kong's names, defaults and ranges. */
 #include "config/tables.h"
 
+#include "config/retries.h"
+
 #define TIMEOUT .min = 1, .max = 2147483646.0
 #define COMMON(type_)                                                                       \
     WEIR_STRING(type_, id), WEIR_LIST(type_, tags, WEIR_TYPE_STRING, .flags = WEIR_UNIQUE), \
@@ -32,6 +34,13 @@ static const weir_field service_fields[] = {
     WEIR_INTEGER(struct service, port, .def = "80", .max = 65535),
     WEIR_STRING(struct service, path),
     WEIR_INTEGER(struct service, retries, .def = "5", .max = 32767),
+    /* Not Kong's; without them it is as there. */
+    WEIR_LIST(struct service, retry_on_text, WEIR_TYPE_ENUM, .key = "retry_on",
+              .flags = WEIR_UNIQUE, .choices = retry_on_names),
+    WEIR_INTEGER(struct service, retry_delay_ms, .key = "retry_delay", .def = "0", .max = 60000),
+    WEIR_INTEGER(struct service, retry_delay_max_ms, .key = "retry_delay_max", .max = 60000),
+    WEIR_INTEGER(struct service, retry_budget_percent, .def = "20", .max = 10000),
+    WEIR_INTEGER(struct service, retry_budget_min, .def = "10", .max = 1000000),
     WEIR_INTEGER(struct service, connect_timeout_ms, .key = "connect_timeout", .def = "60000",
                  TIMEOUT),
     WEIR_INTEGER(struct service, write_timeout_ms, .key = "write_timeout", .def = "60000", TIMEOUT),

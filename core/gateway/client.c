@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-#include "gateway/exchange.h"
+#include "gateway/overload.h"
 
 enum { LINGER_MS = 2000, LINGER_BYTES = 1 << 20, LAST_CALL_MS = 1000 };
 
@@ -24,9 +24,24 @@ void client_close(struct client *client)
     end_if_idle(gateway);
 }
 
+/* Whether its listener expects a PROXY header that has not come: counted and told here. */
+static bool has_no_header(struct client *client)
+{
+    const char *why = client->requests > 0 ? NULL : conn_header_missing(client->conn);
+    if (LIKELY(why == NULL))
+        return false;
+    char text[ADDRESS_TEXT];
+    struct span peer = address_text(conn_peer(client->conn), text);
+    log_info("connection from %.*s refused: %s", SPAN_ARG(peer), why);
+    client->gateway->slot->header_refusals++;
+    return true;
+}
+
 static void too_long(struct deadline *deadline)
 {
-    client_close(CONTAINER_OF(deadline, struct client, deadline));
+    struct client *client = CONTAINER_OF(deadline, struct client, deadline);
+    (void)has_no_header(client);
+    client_close(client);
 }
 
 /* What has been sent to us is answered still, and who has asked nothing yet has a moment to. */
@@ -109,18 +124,27 @@ static void readable(struct conn *conn)
     struct exchange *x = client->exchange;
     if (x == NULL) {
         deadline_clear(&client->deadline);
-        x = exchange_take(client);
-        if (x == NULL) {
+        if (UNLIKELY(has_no_header(client))) {
             client_close(client);
             return;
         }
+        x = exchange_take(client);
+        if (UNLIKELY(x == NULL)) { /* overload_refused() has been told */
+            overload_answer(conn);
+            client_linger(client);
+            return;
+        }
     }
-    if (x->state == STATE_READ_HEAD || x->collecting)
+    if (x->state == STATE_READ_HEAD || x->collecting) {
         exchange_go(x);
-    else if (x->up_active && !x->up.blocked && !x->up.parked && !x->up.finished && !x->from_memory)
+    } else if (x->up_active && !x->up.blocked && !x->up.parked && !x->up.finished &&
+               !x->from_memory) {
+        if (UNLIKELY(x->continue_awaited)) /* it did not wait for a word of the target */
+            x->continue_awaited = x->up.drained = false;
         exchange_pump(x);
-    else
+    } else {
         read_ahead(client);
+    }
 }
 
 static void writable(struct conn *conn)
@@ -133,30 +157,21 @@ static void writable(struct conn *conn)
 
 static const struct conn_events events = {.readable = readable, .writable = writable};
 
-static bool is_full(const struct gateway *gateway)
-{
-    int64_t most = gateway->current->settings.max_connections;
-    return most > 0 && gateway->client_count >= (uint64_t)most;
-}
-
+/* What it has sent already is read first: closed over it, the connection would be reset, and the
+ * answer might be lost (RFC 9112 9.6). */
 static void refuse(struct gateway *gateway, struct conn *conn)
 {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-                                 "Content-Length: 0\r\nConnection: close\r\n\r\n";
-    union {
-        const char *from;
-        void *to;
-    } bytes = {.from = answer};
-    struct iovec part = {bytes.to, sizeof(answer) - 1};
-    (void)conn_writev(conn, &part, 1);
+    char waste[4096];
+    overload_answer(conn);
+    (void)conn_read(conn, waste, sizeof(waste));
     conn_close(conn);
-    gateway->slot->limit_refusals++;
+    overload_refused(gateway, OVERLOAD_CONNECTIONS);
 }
 
 void client_accept(struct gateway *gateway, struct conn *conn, uint16_t port, bool tls)
 {
     gateway->slot->accepted++;
-    if (is_full(gateway)) {
+    if (UNLIKELY(!overload_admit(gateway))) {
         refuse(gateway, conn);
         return;
     }

@@ -1,7 +1,7 @@
 /* The life of an exchange, readable top to bottom. */
-#include "gateway/exchange.h"
-
 #include <stdlib.h>
+
+#include "gateway/overload.h"
 
 /* ---- how long each state may wait; 0: somebody else has the deadline */
 
@@ -9,18 +9,39 @@ static uint32_t bounded_ms(int64_t ms)
 {
     return ms < 1 ? 1 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
+/* What is left of a time that runs from the first byte on. */
+static uint32_t left_ms(const struct exchange *x, int64_t limit_ms)
+{
+    return bounded_ms(limit_ms - (int64_t)((clock_mono_us() - x->begun_us) / 1000));
+}
 static uint32_t head_ms(const struct exchange *x)
 {
-    return bounded_ms(x->generation->settings.client_header_timeout_ms);
+    return left_ms(x, x->generation->settings.client_header_timeout_ms);
 }
+/* Until the client is late: to send more of its body, to take more of the answer. */
 static uint32_t body_ms(const struct exchange *x)
 {
-    return bounded_ms(x->generation->settings.client_body_timeout_ms);
+    int64_t credit_ms = x->generation->settings.client_body_timeout_ms;
+    return bounded_ms((int64_t)pace_left_ms(&x->sending, credit_ms));
+}
+static uint32_t take_ms(const struct exchange *x)
+{
+    int64_t credit_ms = x->generation->settings.client_body_timeout_ms;
+    return bounded_ms((int64_t)pace_left_ms(&x->taking, credit_ms));
 }
 /* A hook on a body waits, and everybody for it. */
 static bool is_policy_awaited(const struct exchange *x)
 {
     return (x->up_active && x->up.parked) || (x->state == STATE_RELAY && x->down.parked);
+}
+static uint32_t until_ms(uint64_t due_ms)
+{
+    uint64_t now_ms = clock_mono_ms();
+    return bounded_ms(due_ms > now_ms ? (int64_t)(due_ms - now_ms) : 1);
+}
+static uint32_t retry_ms(const struct exchange *x)
+{
+    return until_ms(x->retry_due_ms);
 }
 /* Towards the target: its own deadlines, the client's while its body is what we wait for. */
 static uint32_t target_ms(const struct exchange *x)
@@ -28,17 +49,19 @@ static uint32_t target_ms(const struct exchange *x)
     const struct service *service = x->request.service;
     if (is_policy_awaited(x))
         return 0; /* it has a deadline of its own */
+    if (UNLIKELY(x->continue_awaited) && !x->up.blocked)
+        return until_ms(x->continue_due_ms);
     if (x->up_active && !x->up.blocked && !x->from_memory)
         return body_ms(x);
     return bounded_ms(x->up_active ? service->write_timeout_ms : service->read_timeout_ms);
 }
 static uint32_t relay_ms(const struct exchange *x)
 {
-    return x->down.blocked ? body_ms(x) : target_ms(x);
+    return x->down.blocked ? take_ms(x) : target_ms(x);
 }
 static uint32_t reply_ms(const struct exchange *x)
 {
-    return x->down.parked ? 0 : body_ms(x);
+    return x->down.parked ? 0 : take_ms(x);
 }
 static uint32_t access_ms(const struct exchange *x)
 {
@@ -49,6 +72,7 @@ static uint32_t access_ms(const struct exchange *x)
 
 static enum step body_late(struct exchange *x)
 {
+    x->gateway->slot->slow_clients++;
     x->close_client = true;
     return step_fail(x, WEIR_ERR_REQUEST_TIMEOUT, true);
 }
@@ -57,18 +81,32 @@ static enum step head_late(struct exchange *x)
     if (x->in_size == 0)
         return STEP_CUT;
     exchange_introduce(x);
+    x->up.buffer = x->in;
+    x->up.at = x->up.size = x->in_size; /* what comes now is thrown away, and the end is seen */
     return body_late(x);
 }
 static enum step target_late(struct exchange *x)
 {
+    if (UNLIKELY(x->continue_awaited) && !x->up.blocked)
+        return continue_late(x);
     if (x->up_active && !x->up.blocked && !x->from_memory)
         return body_late(x);
     return step_target_failed(x, WEIR_ERR_TARGET_TIMEOUT);
 }
 static enum step cut(struct exchange *x)
 {
-    (void)x;
+    if (x->down.blocked)
+        x->gateway->slot->slow_clients++;
     return STEP_CUT;
+}
+/* A policy that wants the body whole holds back the head: the client can still be told. */
+static enum step relay_late(struct exchange *x)
+{
+    if (x->answer_started)
+        return cut(x);
+    if (x->up_active && !x->up.blocked && !x->from_memory)
+        return body_late(x);
+    return step_fail(x, WEIR_ERR_TARGET_TIMEOUT, true);
 }
 
 /* Each state: what it does, where it goes, how long it waits and what happens then. A client that
@@ -88,13 +126,14 @@ static const struct row {
     [STATE_ROUTE]            = {"route",            step_route,            STATE_ACCESS,           NULL,      NULL},
     [STATE_ACCESS]           = {"access",           step_access,           STATE_PREPARE,          access_ms, body_late},
     [STATE_PREPARE]          = {"prepare",          step_prepare,          STATE_UPSTREAM,         body_ms,   body_late},
+    [STATE_RETRY]            = {"retry",            step_retry,            STATE_UPSTREAM,         retry_ms,  step_retry},
     [STATE_UPSTREAM]         = {"upstream",         step_upstream,         STATE_PICK,             NULL,      NULL},
     [STATE_PICK]             = {"pick",             step_pick,             STATE_CONNECT,          NULL,      NULL},
     [STATE_CONNECT]          = {"connect",          step_connect,          STATE_SEND,             NULL,      NULL},
     [STATE_SEND]             = {"send",             step_send,             STATE_READ_RESPONSE,    NULL,      NULL},
     [STATE_READ_RESPONSE]    = {"read response",    step_read_response,    STATE_RESPONSE_HEADERS, target_ms, target_late},
     [STATE_RESPONSE_HEADERS] = {"response headers", step_response_headers, STATE_RELAY,            NULL,      NULL},
-    [STATE_RELAY]            = {"relay",            step_relay,            STATE_FINISH,           relay_ms,  cut},
+    [STATE_RELAY]            = {"relay",            step_relay,            STATE_FINISH,           relay_ms,  relay_late},
     [STATE_TUNNEL]           = {"tunnel",           step_tunnel,           STATE_FINISH,           tunnel_ms, cut},
     [STATE_MAKE_REPLY]       = {"make reply",       step_make_reply,       STATE_REPLY_HEADERS,    NULL,      NULL},
     [STATE_REPLY_HEADERS]    = {"reply headers",    step_reply_headers,    STATE_SEND_REPLY,       NULL,      NULL},
@@ -103,10 +142,65 @@ static const struct row {
     /* clang-format on */
 };
 
+/* Its body, and nothing else, is what keeps the exchange from going on. */
+static bool is_body_awaited(const struct exchange *x)
+{
+    if (x->collecting)
+        return true;
+    return x->up_active && !x->up.blocked && !x->up.parked && !x->from_memory &&
+           !x->continue_awaited;
+}
+static bool is_reader_awaited(const struct exchange *x)
+{
+    return x->down.blocked && (x->state == STATE_RELAY || x->state == STATE_SEND_REPLY);
+}
+static void note_paces(struct exchange *x)
+{
+    const struct settings *settings = &x->generation->settings;
+    bool body = is_body_awaited(x), reader = is_reader_awaited(x);
+    if (UNLIKELY(!pace_is_idle(&x->sending, body)))
+        pace_note(&x->sending, clock_mono_us(), x->up.source.taken, body,
+                  (uint64_t)settings->client_min_rate);
+    if (UNLIKELY(!pace_is_idle(&x->taking, reader)))
+        pace_note(&x->taking, clock_mono_us(), x->down.sent, reader,
+                  (uint64_t)settings->client_min_read_rate);
+}
+
+/* request_timeout: of all states but those that have no end of their own. */
+static bool is_bounded(const struct exchange *x)
+{
+    return x->generation->settings.request_timeout_ms > 0 && x->state != STATE_TUNNEL;
+}
+static bool is_over_time(const struct exchange *x)
+{
+    uint64_t limit_ms = (uint64_t)x->generation->settings.request_timeout_ms;
+    return is_bounded(x) && clock_mono_us() - x->begun_us >= limit_ms * 1000;
+}
+/* Nothing was said: whoever was waited for is to blame. */
+static enum step all_late(struct exchange *x)
+{
+    request_log(&x->request, LOG_INFO, "request_timeout has passed in state '%s'",
+                rows[x->state].name);
+    if (x->answer_started || x->state >= STATE_MAKE_REPLY)
+        return cut(x);
+    if (x->state == STATE_READ_HEAD)
+        return head_late(x);
+    if (is_body_awaited(x))
+        return body_late(x);
+    pick_end(&x->pick);
+    return step_fail(x, WEIR_ERR_TARGET_TIMEOUT, true);
+}
+
 static void wait_for_event(struct exchange *x)
 {
     const struct row *row = &rows[x->state];
+    note_paces(x);
+    (void)overload_recount(x);
     uint32_t ms = row->wait_ms == NULL ? 0 : row->wait_ms(x);
+    if (UNLIKELY(is_bounded(x))) {
+        uint32_t all_ms = left_ms(x, x->generation->settings.request_timeout_ms);
+        ms = ms == 0 || all_ms < ms ? all_ms : ms;
+    }
     if (ms == 0)
         deadline_clear(&x->deadline);
     else
@@ -124,7 +218,7 @@ static void go_with(struct exchange *x, enum step step)
             x->state = STATE_MAKE_REPLY;
             break;
         case STEP_RETRY:
-            x->state = STATE_UPSTREAM;
+            x->state = STATE_RETRY;
             break;
         case STEP_TUNNEL:
             x->state = STATE_TUNNEL;
@@ -158,7 +252,7 @@ static void deadline_passed(struct deadline *deadline)
 {
     struct exchange *x = CONTAINER_OF(deadline, struct exchange, deadline);
     request_log(&x->request, LOG_DEBUG, "deadline passed in state '%s'", rows[x->state].name);
-    go_with(x, rows[x->state].late(x));
+    go_with(x, UNLIKELY(is_over_time(x)) ? all_late(x) : rows[x->state].late(x));
 }
 
 /* ---- waiting policies */
@@ -237,9 +331,15 @@ const struct request_ops exchange_ops = {
 
 static struct exchange *make(struct gateway *gateway)
 {
-    struct exchange *x = calloc(1, sizeof(*x));
-    if (x == NULL)
+    if (!overload_take(gateway, EXCHANGE_BYTES)) {
+        overload_refused(gateway, OVERLOAD_MEMORY);
         return NULL;
+    }
+    struct exchange *x = calloc(1, sizeof(*x));
+    if (x == NULL) {
+        overload_give(gateway, EXCHANGE_BYTES);
+        return NULL;
+    }
     x->in = malloc(IO_BUFFER);
     x->out = malloc(IO_BUFFER);
     x->request.arena = arena_create(gateway->arenas);
@@ -248,6 +348,7 @@ static struct exchange *make(struct gateway *gateway)
         free(x->in);
         free(x->out);
         free(x);
+        overload_give(gateway, EXCHANGE_BYTES);
         return NULL;
     }
     x->gateway = gateway;
@@ -263,7 +364,8 @@ static void clear(struct exchange *x)
     x->head_drained = x->up_active = x->continue_expected = x->close_client = false;
     x->client_ended = x->from_memory = x->collecting = false;
     x->target_requests = x->attempts = 0;
-    x->async_done = x->free_retry = x->target_keep = false;
+    x->async_done = x->free_retry = x->target_keep = x->continue_awaited = false;
+    x->retry_due_ms = 0;
     x->out_size = x->out_seen = x->out_head = 0;
     x->out_drained = x->answer_begun = x->answer_started = x->has_resumed = false;
     x->body_hooked = false;
@@ -282,6 +384,8 @@ static void clear(struct exchange *x)
 static void begin(struct exchange *x)
 {
     clear(x);
+    x->begun_us = clock_mono_us();
+    x->sending = x->taking = (struct pace){0};
     x->generation = x->gateway->current;
     generation_pin(x->generation);
     request_begin(&x->request, x->gateway->host, &exchange_ops, x->request.arena,
@@ -299,6 +403,12 @@ static void end(struct exchange *x)
     generation_unpin(TAKE(x->generation));
     buf_free(&x->collected);
     x->collected.limit = WHOLE_BODY_MAX;
+    if (UNLIKELY(x->up.changed.capacity + x->down.changed.capacity > CHANGED_KEPT)) {
+        buf_free(&x->up.changed);
+        buf_free(&x->down.changed);
+    }
+    if (UNLIKELY(x->counted != 0))
+        (void)overload_recount(x);
 }
 
 struct exchange *exchange_take(struct client *client)
@@ -313,6 +423,8 @@ struct exchange *exchange_take(struct client *client)
         x = LIST_ENTRY(gateway->spares.next, struct exchange, link);
         list_remove(&x->link);
         gateway->spare_count--;
+        if (gateway->spare_count < gateway->spares_unused)
+            gateway->spares_unused = gateway->spare_count;
     }
     x->client = client;
     x->in_size = 0;
@@ -335,7 +447,7 @@ void exchange_drop_target(struct exchange *x)
 {
     dial_cancel(TAKE(x->dial));
     conn_close(TAKE(x->target));
-    x->up_active = false;
+    x->up_active = x->continue_awaited = false;
 }
 
 void exchange_free(struct exchange *x)
@@ -346,6 +458,7 @@ void exchange_free(struct exchange *x)
     arena_destroy(x->request.arena);
     free(x->in);
     free(x->out);
+    overload_give(x->gateway, EXCHANGE_BYTES + x->counted);
     free(x);
 }
 
@@ -366,15 +479,17 @@ void exchange_release(struct exchange *x)
     }
     list_push_front(&gateway->spares, &x->link);
     gateway->spare_count++;
+    if (UNLIKELY(gateway->spare_count > SPARES_NEEDED && !deadline_is_set(&gateway->trim)))
+        deadline_set(gateway->loop, &gateway->trim, TRIM_MS);
 }
 
 void exchange_abort(struct exchange *x)
 {
     struct client *client = x->client;
     struct weir_request *request = &x->request;
-    bool had_head = x->head_size != 0;
+    bool is_known = request->started_us != 0; /* a late half of a head is answered, and logged */
     exchange_drop_target(x);
-    if (had_head) {
+    if (is_known) {
         if (!request->has_response) {
             request->response.status = 499; /* Kong's logs: the client closed the request */
             request->has_response = true;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "gateway/forward.h"
 #include "gateway/gateway.h"
+#include "gateway/pace.h"
 #include "gateway/relay.h"
 #include "http/write.h"
 #include "net/deadline.h"
@@ -15,6 +16,9 @@
 enum {
     IO_BUFFER = 64 * 1024,    /* of each side of an exchange; only touched pages cost memory */
     SPARE_EXCHANGES = 256,    /* kept for reuse */
+    SPARES_NEEDED = 32,       /* of them when nothing is going on */
+    TRIM_MS = 1000,           /* how often it is looked whether more are needed */
+    CHANGED_KEPT = 64 * 1024, /* of what hooks made of a body, for the next one */
     HEADER_CAPACITY = 128,    /* fields of a message, those that policies add included */
     WHOLE_BODY_MAX = 8 << 20, /* a body that a policy wants whole */
 };
@@ -40,6 +44,7 @@ enum state {
     STATE_ROUTE,
     STATE_ACCESS,
     STATE_PREPARE,
+    STATE_RETRY,
     STATE_UPSTREAM,
     STATE_PICK,
     STATE_CONNECT,
@@ -60,7 +65,7 @@ enum step {
     STEP_NEXT,   /* the row's next state */
     STEP_WAIT,   /* an event goes on in this state */
     STEP_REPLY,  /* request.reply holds an answer: to MAKE_REPLY */
-    STEP_RETRY,  /* another target: to UPSTREAM */
+    STEP_RETRY,  /* another attempt: to RETRY */
     STEP_AGAIN,  /* the same exchange, begun anew on what the client sent ahead: to READ_HEAD */
     STEP_TUNNEL, /* the target has switched protocols: to TUNNEL */
     STEP_CUT,    /* nothing can be said any more: log and close */
@@ -84,6 +89,9 @@ struct exchange {
     struct list link; /* among the spares */
     enum state state;
     struct deadline deadline;
+    uint64_t begun_us;           /* its first byte has come */
+    struct pace sending, taking; /* of the client: the request's body, and the answer */
+    size_t counted;              /* bytes of bodies that max_memory counts: overload.c */
 
     /* Client side. */
     char *in; /* IO_BUFFER bytes: head, then body, then what the client sent ahead */
@@ -93,10 +101,12 @@ struct exchange {
     struct relay up;        /* request body, towards the target */
     bool up_active;         /* it is being sent */
     bool continue_expected; /* Expect: 100-continue, not answered yet */
-    bool close_client;      /* after this exchange */
-    bool client_ended;      /* the client will send no more */
-    bool from_memory;       /* the body lies in request.bodies[TO_TARGET] */
-    bool collecting;        /* a policy waits for the whole body */
+    bool continue_awaited;  /* and the target was asked: its body waits until continue_due_ms */
+    uint64_t continue_due_ms;
+    bool close_client; /* after this exchange */
+    bool client_ended; /* the client will send no more */
+    bool from_memory;  /* the body lies in request.bodies[TO_TARGET] */
+    bool collecting;   /* a policy waits for the whole body */
     struct buf collected;
     uint32_t body_end; /* from_memory: what the client sent ahead begins here in `in` */
 
@@ -107,6 +117,7 @@ struct exchange {
     struct conn *target;
     uint32_t target_requests; /* it has carried before */
     uint32_t attempts;
+    uint64_t retry_due_ms;     /* the next one is not made before; 0: at once */
     enum weir_err async_error; /* of the pick or dial that has just ended */
     bool async_done;
     bool free_retry;  /* the one that does not count is spent: on a stale connection */
@@ -147,6 +158,11 @@ struct gateway {
     struct list spares;
     struct list listeners;
     size_t client_count, active, spare_count;
+    /* Ceilings, and what was refused at each: overload.c. */
+    uint64_t clients_max, memory_max, memory, own_files;
+    uint64_t refused[3], told_ms[3];
+    size_t spares_unused;
+    struct deadline trim;
     bool draining;
     void (*idle)(void *user);
     void *idle_user;
@@ -190,6 +206,7 @@ enum step step_rewrite(struct exchange *x);
 enum step step_route(struct exchange *x);
 enum step step_access(struct exchange *x);
 enum step step_prepare(struct exchange *x);
+enum step step_retry(struct exchange *x);
 enum step step_upstream(struct exchange *x);
 enum step step_pick(struct exchange *x);
 enum step step_connect(struct exchange *x);
@@ -208,6 +225,10 @@ enum step step_tunnel(struct exchange *x);
 uint32_t tunnel_ms(const struct exchange *x);
 /* Which of the client's Upgrade the target is offered: x->upgrade. NO_MEMORY. */
 WEIR_MUST_USE enum weir_err tunnel_offer(struct exchange *x);
+/* The target's head is a 426: its Upgrade goes on when it is of use to the client (RFC
+ * 9110 15.5.22).
+ */
+void tunnel_tell_upgrade(struct exchange *x);
 /* The target's head is a 101: whether it answers an offer (then x->tunnel.agreed), else *reason. */
 bool tunnel_agree(struct exchange *x, const char **reason);
 
@@ -215,6 +236,10 @@ bool tunnel_agree(struct exchange *x, const char **reason);
 void exchange_pump(struct exchange *x);
 /* Hooks on the body of a direction, put between the two ends of its relay. */
 void hook_body(struct exchange *x, enum direction direction);
+/* The target did not say in time that it wants the body: it gets it all the same. */
+enum step continue_late(struct exchange *x);
+/* The client is told to send its body, unless that is here. */
+void say_continue(struct exchange *x);
 /* The target failed with `err`: another try, or the answer that says so. */
 enum step step_target_failed(struct exchange *x, enum weir_err err);
 /* The answer's head and framing, from x->down (its buffer is set) and x->response_framing.

@@ -89,6 +89,7 @@ enum weir_err forward_compile(struct arena *arena, const struct settings *settin
         if (span_equal_nocase(settings->headers_upstream.items[i], SPAN("x-kong-request-id")))
             made->request_id_upstream = true;
     made->real_ip_header = settings->real_ip_header;
+    made->real_ip_announced = span_equal_nocase(made->real_ip_header, SPAN("proxy_protocol"));
     made->real_ip_recursive = settings->real_ip_recursive;
     made->debug_header = settings->allow_debug_header;
     made->error_default_type = settings->error_default_type;
@@ -119,24 +120,46 @@ bool forward_trusts(const struct forward_settings *settings, const struct addres
 
 /* ---- whom the request comes from */
 
-/* From the right: the first address that is not trusted; the leftmost when all are. Not recursive:
- * the rightmost. */
-static struct span client_of_list(const struct forward_settings *settings, struct span list)
+static bool separates(char byte)
 {
-    struct span found = SPAN_NONE;
-    size_t end = list.size;
-    while (end > 0) {
-        size_t start = end;
-        while (start > 0 && list.data[start - 1] != ',')
-            start--;
-        struct span item = span_trim(span_of(list.data + start, end - start));
+    return byte == ',' || byte == ' ' || byte == '\t';
+}
+
+/* The last item of the list, cut off it; absent when there is none. Empty items are none. */
+static struct span last_item(struct span *list)
+{
+    size_t end = list->size;
+    while (end > 0 && separates(list->data[end - 1]))
+        end--;
+    size_t start = end;
+    while (start > 0 && !separates(list->data[start - 1]))
+        start--;
+    list->size = start;
+    return start < end ? span_of(list->data + start, end - start) : SPAN_NONE;
+}
+
+/* An IP address; some proxies write its port behind it. */
+static bool parse_item(struct span item, struct address *out)
+{
+    return address_parse_ip(item, 0, out) == WEIR_OK ||
+           (address_parse(item, out) == WEIR_OK && out->family != ADDRESS_UNIX);
+}
+
+/* From the right: the first address that is not trusted; the leftmost when all are. Not recursive:
+ * the rightmost. What is no address ends the search: nobody we trust wrote it. */
+static bool client_of_list(const struct forward_settings *settings, struct span list,
+                           struct address *out)
+{
+    bool found = false;
+    struct span item;
+    while (span_is_set(item = last_item(&list))) {
         struct address address;
-        if (address_parse_ip(item, 0, &address) != WEIR_OK)
+        if (!parse_item(item, &address))
             break;
-        found = item;
-        if (!settings->real_ip_recursive || !forward_trusts(settings, &address) || start == 0)
+        *out = address;
+        found = true;
+        if (!settings->real_ip_recursive || !forward_trusts(settings, &address))
             break;
-        end = start - 1;
     }
     return found;
 }
@@ -183,12 +206,26 @@ static struct span whole_list_of(struct arena *arena, const struct http_headers 
     return whole_list(arena, headers, (struct http_name){.id = id});
 }
 
+/* Of the PROXY header. A unix path is nobody's IP; there the balancer's own address stays. */
+static struct span announced_ip(const struct exchange *x)
+{
+    const struct address *from = conn_announced(x->client->conn);
+    bool has_ip = from != NULL && (from->family == ADDRESS_V4 || from->family == ADDRESS_V6);
+    return has_ip ? address_ip_text(from) : x->request.peer_ip;
+}
+
+/* One client, one text: as we write the address and not as the header does. */
 static struct span client_ip(struct exchange *x, const struct forward_settings *settings)
 {
+    if (settings->real_ip_announced)
+        return announced_ip(x);
     struct http_name name = {http_header_id_of(settings->real_ip_header), settings->real_ip_header};
     struct span list = whole_list(x->request.arena, &x->request.head.headers, name);
-    struct span found = span_is_set(list) ? client_of_list(settings, list) : SPAN_NONE;
-    return span_is_set(found) ? found : x->request.peer_ip;
+    struct address client;
+    if (!span_is_set(list) || !client_of_list(settings, list, &client))
+        return x->request.peer_ip;
+    struct span copy = arena_copy(x->request.arena, address_ip_text(&client));
+    return span_is_set(copy) ? copy : x->request.peer_ip;
 }
 
 static struct span lower(struct arena *arena, struct span text)
@@ -350,13 +387,36 @@ static void write_forwarded(struct http_writer *w, struct exchange *x)
         http_write_header(w, SPAN("X-Kong-Request-Id"), span_of(request->id, sizeof(request->id)));
 }
 
-bool forward_wants_trailers(const struct exchange *x)
+/* RFC 9110 10.1.4; HTTP/1.0 has no place for them. */
+static bool wants_trailers(const struct exchange *x)
 {
-    struct span list = http_headers_get(&x->request.head.headers, HTTP_HEADER_TE), item;
-    while (span_is_set(list) && http_list_next(&list, &item))
-        if (span_equal_nocase(item, SPAN("trailers")))
-            return true;
-    return false;
+    const struct http_headers *headers = &x->request.head.headers;
+    if (LIKELY(http_headers_first(headers, HTTP_HEADER_TE) == NULL))
+        return false;
+    return x->request.head.minor_version > 0 &&
+           http_headers_list_has(headers, HTTP_HEADER_TE, SPAN("trailers"));
+}
+
+bool forward_trailers(const struct exchange *x, enum direction direction)
+{
+    bool is_up = direction == TO_TARGET;
+    const struct http_framing *framing = is_up ? &x->framing : &x->response_framing;
+    const struct relay *relay = is_up ? &x->up : &x->down;
+    const struct http_headers *headers =
+        is_up ? &x->request.head.headers : &x->request.response.headers;
+    if (LIKELY(framing->kind != HTTP_BODY_CHUNKED) || relay->hook != NULL || headers->thinned)
+        return false;
+    if (!is_up)
+        return wants_trailers(x);
+    return !x->from_memory &&
+           http_headers_first(headers, HTTP_HEADER_TRAILER) != NULL;
+}
+
+/* Trailer goes with the fields that it announces (RFC 9110 6.6.2). */
+static bool goes_on(const struct http_header *field, const struct relay *relay)
+{
+    return (field->flags & HTTP_HEADER_HOP) == 0 ||
+           (field->id == HTTP_HEADER_TRAILER && relay->trailers);
 }
 
 static void write_request_framing(struct http_writer *w, struct exchange *x)
@@ -368,6 +428,8 @@ static void write_request_framing(struct http_writer *w, struct exchange *x)
     else if (x->framing.kind == HTTP_BODY_LENGTH ||
              http_headers_first(&x->request.head.headers, HTTP_HEADER_CONTENT_LENGTH) != NULL)
         http_write_header_u64(w, SPAN("Content-Length"), x->framing.length);
+    if (UNLIKELY(x->continue_awaited))
+        http_write_span(w, SPAN("Expect: 100-continue\r\n"));
 }
 
 static void write_request(struct http_writer *w, struct exchange *x)
@@ -379,7 +441,7 @@ static void write_request(struct http_writer *w, struct exchange *x)
     http_write_byte(w, ' ');
     http_write_span(w, request->upstream_path);
     http_write_span(w, SPAN(" HTTP/1.1\r\n"));
-    if (UNLIKELY(forward_wants_trailers(x)))
+    if (UNLIKELY(wants_trailers(x)))
         http_write_span(w, SPAN("TE: trailers\r\n"));
     write_via(w, whole_list_of(request->arena, headers, HTTP_HEADER_VIA),
               request->head.minor_version == 0);
@@ -388,7 +450,7 @@ static void write_request(struct http_writer *w, struct exchange *x)
     write_request_framing(w, x);
     for (unsigned i = 0; i < headers->count; i++) {
         const struct http_header *field = &headers->items[i];
-        if ((field->flags & HTTP_HEADER_HOP) == 0 && !is_own(field->id))
+        if (goes_on(field, &x->up) && !is_own(field->id))
             http_write_header(w, field->name, field->value);
     }
     http_write_end(w);
@@ -521,9 +583,7 @@ static void write_response(struct http_writer *w, struct exchange *x)
         http_write_header(w, SPAN("Date"), gateway_date(x->gateway));
     for (unsigned i = 0; i < headers->count; i++) {
         const struct http_header *field = &headers->items[i];
-        bool stays = (field->flags & HTTP_HEADER_HOP) == 0 ||
-                     (field->id == HTTP_HEADER_TRAILER && x->down.trailers);
-        if (stays && !settings->own_response[field->id] &&
+        if (goes_on(field, &x->down) && !settings->own_response[field->id] &&
             (field->id != HTTP_HEADER_VIA || !own_via))
             write_field(w, x, field);
     }

@@ -8,6 +8,7 @@
 #include "config/settings.h"
 #include "http/headers.h"
 #include "net/address.h"
+#include "plugin_host/request.h"
 
 struct exchange;
 
@@ -24,6 +25,7 @@ struct forward_settings {
     size_t trusted_count;
     bool trust_unix;
     struct span real_ip_header; /* lower case */
+    bool real_ip_announced; /* it is "proxy_protocol": no header, what the connection began with */
     bool real_ip_recursive;
     /* `headers` */
     bool server, via, upstream_latency, proxy_latency, response_latency, upstream_status,
@@ -50,8 +52,11 @@ struct forward_facts {
 /* Fills x->facts and the request's addresses, from the head as far as it was parsed. */
 void forward_learn(struct exchange *x);
 
-/* The client said TE: trailers. */
-bool forward_wants_trailers(const struct exchange *x);
+/* Whether trailer fields go on in that direction (RFC 9110 6.5.1): of a body that stays in chunks
+ * and that no policy works on, to whom they mean something: a client says so by TE, and knows it of
+ * the target when it announces them by Trailer. Not when a policy took a field out of the head: it
+ * would come back at the end. Which: http_trailer_may_pass(), relay.c. */
+bool forward_trailers(const struct exchange *x, enum direction direction);
 
 /* The request head as the target gets it, in the exchange's arena. `body`: how it is framed. Absent
  * without memory. */

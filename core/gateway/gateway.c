@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "gateway/exchange.h"
+#include "gateway/overload.h"
 #include "net/listen.h"
 
 enum { ARENA_CHUNK = 16 * 1024, ARENA_SPARES = 512 };
@@ -11,6 +11,7 @@ struct entry { /* one listening socket */
     struct listener *listener;
     uint16_t port;
     bool tls;
+    uint64_t pauses; /* of the listener, when last looked at */
 };
 
 static void tell_idle(struct loop_task *task)
@@ -20,6 +21,11 @@ static void tell_idle(struct loop_task *task)
     gateway->idle = NULL;
     if (idle != NULL)
         idle(gateway->idle_user);
+}
+
+static void trim(struct deadline *deadline)
+{
+    overload_trim(CONTAINER_OF(deadline, struct gateway, trim));
 }
 
 struct gateway *gateway_create(const struct gateway_options *options)
@@ -36,6 +42,7 @@ struct gateway *gateway_create(const struct gateway_options *options)
     list_init(&gateway->spares);
     list_init(&gateway->listeners);
     gateway->idle_task.run = tell_idle;
+    deadline_init(&gateway->trim, trim);
     gateway->arenas = arena_pool_create(ARENA_CHUNK, ARENA_SPARES);
     if (gateway->arenas == NULL) {
         free(gateway);
@@ -68,6 +75,7 @@ void gateway_destroy(struct gateway *gateway)
             client_close(client);
     }
     loop_task_cancel(&gateway->idle_task);
+    deadline_clear(&gateway->trim);
     LIST_FOREACH (node, &gateway->spares) {
         list_remove(node);
         exchange_free(LIST_ENTRY(node, struct exchange, link));
@@ -80,10 +88,14 @@ void gateway_destroy(struct gateway *gateway)
 static void accepted(struct listener *listener, struct conn *conn)
 {
     struct entry *entry = listener_user(listener);
+    uint64_t pauses = listener_stats(listener).paused;
+    entry->gateway->slot->accept_pauses += pauses - entry->pauses;
+    entry->pauses = pauses;
     client_accept(entry->gateway, conn, entry->port, entry->tls);
 }
 
-enum weir_err gateway_listen(struct gateway *gateway, int fd, struct tls_server *tls, uint16_t port)
+static enum weir_err listen_on(struct gateway *gateway, int fd, struct tls_server *tls,
+                               uint16_t port, bool with_header)
 {
     CHECK_THAT(gateway->current != NULL);
     struct entry *entry = calloc(1, sizeof(*entry));
@@ -97,8 +109,21 @@ enum weir_err gateway_listen(struct gateway *gateway, int fd, struct tls_server 
         free(entry);
         return WEIR_ERR_NO_MEMORY;
     }
+    if (with_header)
+        listener_expect_header(entry->listener);
     list_push_back(&gateway->listeners, &entry->link);
     return WEIR_OK;
+}
+
+enum weir_err gateway_listen(struct gateway *gateway, int fd, struct tls_server *tls, uint16_t port)
+{
+    return listen_on(gateway, fd, tls, port, false);
+}
+
+enum weir_err gateway_listen_proxied(struct gateway *gateway, int fd, struct tls_server *tls,
+                                     uint16_t port)
+{
+    return listen_on(gateway, fd, tls, port, true);
 }
 
 static struct pool_limits pool_limits_of(const struct settings *settings)
@@ -117,6 +142,7 @@ void gateway_publish(struct gateway *gateway, struct generation *generation)
     upstreams_set_limits(gateway->upstreams, pool_limits_of(&generation->settings));
     gateway->current = generation;
     gateway->slot->generation = generation->number;
+    overload_configure(gateway);
     generation_unpin(old);
 }
 

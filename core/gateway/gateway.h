@@ -25,6 +25,9 @@ AUTO_DEFINE(struct gateway, gateway_destroy)
  * X-Forwarded-Port see: the listener's after port_maps. `tls` NULL: plain. */
 WEIR_MUST_USE enum weir_err gateway_listen(struct gateway *gateway, int fd, struct tls_server *tls,
                                            uint16_t port);
+/* The same behind a balancer: each connection begins with a PROXY header or is closed. */
+WEIR_MUST_USE enum weir_err gateway_listen_proxied(struct gateway *gateway, int fd,
+                                                   struct tls_server *tls, uint16_t port);
 /* The next exchanges run on `generation` (its pin is taken over); the old one is unpinned. */
 void gateway_publish(struct gateway *gateway, struct generation *generation);
 struct generation *gateway_current(const struct gateway *gateway); /* NULL: none yet */

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "gateway/forward.h"
+#include "gateway/retry.h"
 
 enum { SMALL_TEXT = 128 * 1024 }; /* compiled in a few ms */
 
@@ -153,12 +155,26 @@ static enum weir_err check(struct job *job, const struct slice *slice)
     return problems_errors(build->problems) > 0 ? WEIR_ERR_CONFIG : WEIR_OK;
 }
 
+static enum weir_err begin_budgets(struct generation *made)
+{
+    size_t count = made->config->service_count;
+    uint64_t now_ms = clock_mono_ms();
+    made->retry_budgets = arena_array(made->arena, struct retry_budget, count + 1);
+    if (made->retry_budgets == NULL)
+        return WEIR_ERR_NO_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        made->retry_budgets[i] = (struct retry_budget){.begun_ms = now_ms};
+    return WEIR_OK;
+}
+
 static enum weir_err balance(struct job *job, const struct slice *slice)
 {
     struct generation_build *build = build_of(job);
     struct generation *made = build->generation;
     if (build->source.upstreams == NULL)
         return WEIR_OK;
+    if (made->retry_budgets == NULL)
+        TRY(begin_budgets(made));
     if (made->balancers == NULL)
         TRY(balancers_begin(made->arena, build->source.upstreams, made->config, &made->balancers));
     enum weir_err err =

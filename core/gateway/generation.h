@@ -39,7 +39,8 @@ struct generation {
     struct router *router;
     struct catalog *catalog;
     struct policies *policies;
-    struct balancers *balancers; /* NULL without upstreams */
+    struct balancers *balancers;        /* NULL without upstreams */
+    struct retry_budget *retry_budgets; /* by service->index: gateway/retry.h */
     bool started;
     struct forward_settings *forward; /* gateway/forward.h */
 };

@@ -19,9 +19,11 @@ void relay_begin(struct relay *relay, const struct http_framing *framing, uint64
     relay->finished = relay->filled = relay->trailers = false;
     relay->sent = 0;
     relay->hook = NULL;
+    relay->trailer_head = NULL;
     relay->late_head = NULL;
     relay->parked = relay->has_held = false;
     relay->changed.size = 0;
+    relay->changed.failed = false; /* of another body: relays are used again */
 }
 
 bool outgoing_add(struct outgoing *out, struct span part)
@@ -190,7 +192,8 @@ static enum relay_result fill_plain(struct relay *relay, bool *out_ended)
     return RELAY_DONE;
 }
 
-/* The end of a chunked body, with the trailer fields that may go on, as we spell them. */
+/* The end of a chunked body, with the trailer fields that may go on, as we spell them. What stands
+ * in the head is not said anew behind it: policies have looked at it there. */
 static void add_last(struct relay *relay)
 {
     struct buf *section = &relay->changed;
@@ -205,7 +208,9 @@ static void add_last(struct relay *relay)
     struct http_writer w = http_writer_of(room, 2 * size + 8);
     http_write_span(&w, SPAN("0\r\n"));
     while (http_trailer_next(&rest, &name, &value))
-        if (http_trailer_may_pass(name))
+        if (http_trailer_may_pass(name) &&
+            (relay->trailer_head == NULL ||
+             http_headers_find(relay->trailer_head, name, 0) == NULL))
             http_write_header(&w, name, value);
     http_write_end(&w);
     (void)outgoing_add(&relay->out, http_written(&w, room));

@@ -51,9 +51,10 @@ struct relay {
     uint32_t at, size, capacity;
     bool chunked;  /* it goes out in chunks */
     bool trailers; /* and so do its trailer fields; set after relay_begin(), not beside a hook */
-    bool finished; /* the last byte is in `out` or sent */
-    bool filled;   /* `out` holds body bytes that are not all sent yet */
-    bool blocked;  /* waiting for the sink */
+    const struct http_headers *trailer_head; /* what they may not repeat; NULL: nothing */
+    bool finished;                           /* the last byte is in `out` or sent */
+    bool filled;                             /* `out` holds body bytes that are not all sent yet */
+    bool blocked;                            /* waiting for the sink */
     bool drained;  /* the last read was short: do not ask the kernel again now */
     bool keeps;    /* fill the buffer before it is used anew: a short body stays whole in it */
     bool refilled; /* bytes of the body were overwritten: it cannot be sent again */

@@ -171,8 +171,8 @@ enum step answer_begin(struct exchange *x, bool unmeasured)
     if (!x->body_hooked) /* else this reply takes the place of one whose hooks have run */
         hook_body(x, TO_CLIENT);
     x->body_hooked = x->body_hooked || down->hook != NULL;
-    down->trailers = down->hook == NULL && x->response_framing.kind == HTTP_BODY_CHUNKED &&
-                     x->request.head.minor_version > 0 && forward_wants_trailers(x);
+    down->trailers = forward_trailers(x, TO_CLIENT);
+    down->trailer_head = &x->request.response.headers;
     if (down->hook != NULL && request_body_need(&x->request, TO_CLIENT) == WEIR_BODY_BUFFER) {
         down->late_head = late_head;
         return STEP_NEXT;

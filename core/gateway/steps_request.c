@@ -1,7 +1,7 @@
 /* From the first byte of a request to the decision where it goes. */
 #include "base/random.h"
 #include "base/text.h"
-#include "gateway/exchange.h"
+#include "gateway/overload.h"
 #include "http/uri.h"
 #include "plugin_host/timing.h"
 #include "route/path.h"
@@ -50,6 +50,7 @@ static enum step refuse(struct exchange *x, enum weir_err err, const char *reaso
     request_log(&x->request, LOG_INFO, "request refused: %s", reason);
     x->gateway->slot->protocol_errors++;
     x->close_client = true;
+    x->up.buffer = x->in;
     x->up.at = x->up.size = x->in_size; /* nothing behind it can be told apart */
     return step_fail(x, err, true);
 }
@@ -124,8 +125,13 @@ static enum step count_forwards(struct exchange *x)
 static enum step check_method(struct exchange *x)
 {
     const struct http_request_head *head = &x->request.head;
-    if (head->method_id == HTTP_METHOD_TRACE || head->method_id == HTTP_METHOD_CONNECT)
-        return step_fail(x, WEIR_ERR_METHOD_REFUSED, true);
+    if (head->method_id == HTTP_METHOD_TRACE || head->method_id == HTTP_METHOD_CONNECT) {
+        /* RFC 9110 15.5.6: what this server lets pass; a route may let pass less. */
+        static const struct span allowed = SPAN("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        enum weir_err err = http_headers_set(&x->request.response.headers, HTTP_HEADER_ALLOW,
+                                             SPAN("Allow"), allowed);
+        return step_fail(x, err == WEIR_OK ? WEIR_ERR_METHOD_REFUSED : err, true);
+    }
     if (LIKELY(head->method_id != HTTP_METHOD_OPTIONS))
         return STEP_NEXT;
     return span_equal(head->path, SPAN("*")) ? answer_options(x) : count_forwards(x);
@@ -138,6 +144,16 @@ static bool is_last_of_client(const struct exchange *x)
     int64_t most = settings->keepalive_requests;
     return settings->keepalive_timeout_ms <= 0 ||
            (most > 0 && x->client->requests >= (uint64_t)most);
+}
+
+/* RFC 9110 10.1.1: not of HTTP/1.0, which does not know it. */
+static bool expects_continue(const struct exchange *x)
+{
+    const struct http_headers *headers = &x->request.head.headers;
+    if (LIKELY(http_headers_first(headers, HTTP_HEADER_EXPECT) == NULL))
+        return false;
+    return x->request.head.minor_version > 0 &&
+           http_headers_list_has(headers, HTTP_HEADER_EXPECT, SPAN("100-continue"));
 }
 
 static enum step check_body(struct exchange *x)
@@ -158,9 +174,7 @@ static enum step check_body(struct exchange *x)
         return step_fail(x, WEIR_ERR_BODY_TOO_LARGE, true);
     }
     http_headers_mark_hop(&x->request.head.headers);
-    struct span expect = http_headers_get(&x->request.head.headers, HTTP_HEADER_EXPECT);
-    x->continue_expected = span_is_set(expect) && x->framing.kind != HTTP_BODY_NONE &&
-                           span_equal_nocase(expect, SPAN("100-continue"));
+    x->continue_expected = x->framing.kind != HTTP_BODY_NONE && expects_continue(x);
     return STEP_NEXT;
 }
 
@@ -279,7 +293,7 @@ enum step step_route(struct exchange *x)
 /* ---- access */
 
 /* A client that asked to be told may send its body now. */
-static void say_continue(struct exchange *x)
+void say_continue(struct exchange *x)
 {
     static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
     union {
@@ -321,6 +335,10 @@ static enum step collect(struct exchange *x)
         enum weir_err err = relay_collect(&x->up, &x->collected);
         if (err != WEIR_ERR_AGAIN)
             return body_is_here(x, err);
+        if (UNLIKELY(!overload_recount(x))) {
+            overload_refuse(x, OVERLOAD_MEMORY);
+            return body_is_here(x, WEIR_ERR_OVERLOADED);
+        }
         x->up.at = x->up.size = x->up.base;
         ssize_t got = conn_read(x->client->conn, x->in + x->up.size, IO_BUFFER - x->up.size);
         if (got == CONN_AGAIN)
@@ -405,9 +423,7 @@ enum step step_prepare(struct exchange *x)
     if (http_headers_first(&x->request.head.headers, HTTP_HEADER_UPGRADE) != NULL &&
         tunnel_offer(x) != WEIR_OK)
         return step_fail(x, WEIR_ERR_NO_MEMORY, false);
-    if (x->framing.kind == HTTP_BODY_CHUNKED && !x->from_memory)
+    if (x->framing.kind == HTTP_BODY_CHUNKED && !x->from_memory && !forward_trailers(x, TO_TARGET))
         measure_chunked(x);
-    if (x->framing.kind != HTTP_BODY_NONE && !x->from_memory)
-        say_continue(x);
     return STEP_NEXT;
 }

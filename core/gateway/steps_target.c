@@ -1,11 +1,21 @@
 /* From the choice of a target to the end of its answer. */
 #include "gateway/affinity.h"
-#include "gateway/exchange.h"
+#include "gateway/overload.h"
+#include "gateway/retry.h"
 #include "plugin_host/timing.h"
 
 enum { RESPONSE_HEAD_MAX = IO_BUFFER - 4096, INTERIM_MAX = 16 };
 
 /* ---- which target, which connection */
+
+/* Before another attempt: it may have to wait. */
+enum step step_retry(struct exchange *x)
+{
+    if (x->retry_due_ms > clock_mono_ms() && !x->gateway->draining)
+        return STEP_WAIT;
+    x->retry_due_ms = 0;
+    return STEP_NEXT;
+}
 
 enum step step_upstream(struct exchange *x)
 {
@@ -88,20 +98,6 @@ static enum step connected(struct exchange *x)
     return STEP_NEXT;
 }
 
-/* What the target is sent: a policy may have chosen another method than the client. */
-static enum http_method sent_method(const struct exchange *x)
-{
-    const struct weir_request *request = &x->request;
-    return span_is_set(request->method_override) ? http_method_of(request->method_override)
-                                                 : request->head.method_id;
-}
-
-static bool is_idempotent(enum http_method method) /* RFC 9110 9.2.2, as Kong's engine has it */
-{
-    return method != HTTP_METHOD_POST && method != HTTP_METHOD_PATCH &&
-           method != HTTP_METHOD_UNKNOWN;
-}
-
 /* A kept connection. After a stale one not another: the next try shall tell something. */
 static struct conn *take_kept(struct exchange *x)
 {
@@ -109,9 +105,29 @@ static struct conn *take_kept(struct exchange *x)
     if (x->free_retry)
         return NULL;
     /* What cannot be sure to go a second time is worth a look whether the target has left. */
-    if (x->framing.kind != HTTP_BODY_NONE || !is_idempotent(sent_method(x)))
+    if (x->framing.kind != HTTP_BODY_NONE || !retry_is_idempotent(x))
         return pool_take_open(pool, &x->target_requests);
     return pool_take(pool, &x->target_requests);
+}
+
+static enum step dial_target(struct exchange *x)
+{
+    x->gateway->slot->pool_dialed++;
+    x->target_requests = 0;
+    x->dial =
+        pool_dial(x->pick.pool, (uint32_t)x->request.service->connect_timeout_ms, dial_done, x);
+    return x->dial == NULL ? step_fail(x, WEIR_ERR_NO_MEMORY, true) : STEP_WAIT;
+}
+
+/* The target is not to blame. Connections that idle make room, once there are none it is told. */
+static enum step out_of_descriptors(struct exchange *x)
+{
+    if (upstreams_idle(x->gateway->upstreams) > 0) {
+        upstreams_close_idle(x->gateway->upstreams);
+        return dial_target(x);
+    }
+    overload_refuse(x, OVERLOAD_DESCRIPTORS);
+    return step_fail(x, WEIR_ERR_OVERLOADED, true);
 }
 
 enum step step_connect(struct exchange *x)
@@ -120,21 +136,20 @@ enum step step_connect(struct exchange *x)
         x->async_done = false;
         if (x->target != NULL)
             return connected(x);
+        if (UNLIKELY(x->async_error == WEIR_ERR_LIMIT))
+            return out_of_descriptors(x);
         return step_target_failed(x, x->async_error == WEIR_ERR_TIMEOUT ? WEIR_ERR_TARGET_TIMEOUT
                                                                         : WEIR_ERR_TARGET_BAD);
     }
-    x->attempts++;
+    if (x->attempts++ == 0)
+        retry_count_request(x);
     record_attempt(x);
     x->target = take_kept(x);
     if (x->target != NULL) {
         x->gateway->slot->pool_reused++;
         return connected(x);
     }
-    x->gateway->slot->pool_dialed++;
-    x->target_requests = 0;
-    x->dial =
-        pool_dial(x->pick.pool, (uint32_t)x->request.service->connect_timeout_ms, dial_done, x);
-    return x->dial == NULL ? step_fail(x, WEIR_ERR_NO_MEMORY, true) : STEP_WAIT;
+    return dial_target(x);
 }
 
 /* ---- the request goes out */
@@ -202,11 +217,41 @@ static void begin_body(struct exchange *x)
         up->chunked = x->framing.kind == HTTP_BODY_CHUNKED;
     }
     hook_body(x, TO_TARGET);
+    up->trailers = forward_trailers(x, TO_TARGET);
+    up->trailer_head = &x->request.head.headers;
+}
+
+/* Who waits to be told to send its body (RFC 9110 10.1.1) is told by the target, unless that is
+ * known not to; then, and when the body comes anyhow, there is nothing to ask. */
+static void begin_expectation(struct exchange *x)
+{
+    int64_t wait_ms = x->generation->settings.expect_timeout_ms;
+    x->continue_awaited = false;
+    if (LIKELY(!x->continue_expected))
+        return;
+    bool is_here = x->from_memory || x->up.at < x->up.size;
+    if (is_here || wait_ms <= 0 || pool_lacks_continue(x->pick.pool)) {
+        if (!is_here)
+            say_continue(x);
+        x->continue_expected = false;
+        return;
+    }
+    x->continue_awaited = true;
+    x->continue_due_ms = clock_mono_ms() + (uint64_t)wait_ms;
+}
+
+enum step continue_late(struct exchange *x)
+{
+    x->continue_awaited = false;
+    pool_note_no_continue(x->pick.pool);
+    say_continue(x);
+    return pump_request_body(x);
 }
 
 enum step step_send(struct exchange *x)
 {
     begin_body(x);
+    begin_expectation(x);
     struct span head = forward_request_head(x);
     if (!span_is_set(head) || !outgoing_add(&x->up.out, head))
         return step_fail(x, WEIR_ERR_NO_MEMORY, true);
@@ -248,6 +293,7 @@ enum step pump_request_body(struct exchange *x)
         relay_resume(up, request_body_output(&x->request, TO_TARGET),
                      request_body_ended(&x->request, TO_TARGET));
     }
+    up->drained = up->drained || UNLIKELY(x->continue_awaited); /* the head alone */
     enum relay_result result = relay_pump(up, x->from_memory ? NULL : client, x->target);
     if (!x->from_memory)
         x->in_size = up->size;
@@ -278,39 +324,24 @@ enum step pump_request_body(struct exchange *x)
 
 /* ---- the answer comes in */
 
-/* What can be sent whole, was not answered in part, and may be done twice or has left no byte with
- * the target. Of bytes only `up.sent` tells: the first may have gone long after step_send(). */
-static bool may_retry(struct exchange *x, enum weir_err err)
-{
-    bool safe = x->up.sent == 0 || is_idempotent(sent_method(x));
-    if (x->answer_started || x->up.refilled || !safe)
-        return false;
-    /* One that was kept and had ended says nothing about the target: that try is free, once. */
-    if (x->target_requests > 0 && x->out_size == 0 && err != WEIR_ERR_TARGET_TIMEOUT &&
-        !x->free_retry) {
-        x->free_retry = true;
-        x->attempts--;
-        return true;
-    }
-    return x->attempts <= x->request.service->retries;
-}
-
 /* Kong counts the last attempt of a request by its status alone, so that without retries nobody
  * would ever hear of a refused connection; here every attempt counts as what it was. */
-static void report_failure(struct exchange *x, enum weir_err err)
+static void report_failure(struct exchange *x, enum retry_on cause, bool late)
 {
-    bool late = err == WEIR_ERR_TARGET_TIMEOUT;
-    bool stale = x->target_requests > 0 && x->out_size == 0 && !late; /* says nothing about it */
-    if (!stale && !x->answer_started)
+    if (!retry_is_stale(x, cause) && !x->answer_started)
         pick_report(&x->pick, late ? PICK_LATE : PICK_UNREACHABLE, 0);
 }
 
 enum step step_target_failed(struct exchange *x, enum weir_err err)
 {
+    bool late = err == WEIR_ERR_TARGET_TIMEOUT;
+    enum retry_on cause = x->state == STATE_CONNECT ? RETRY_ON_CONNECT_FAILURE
+                          : late                    ? RETRY_ON_TIMEOUT
+                                                    : RETRY_ON_RESET;
     record_of(x)->error = err;
     x->gateway->slot->target_failures++;
-    report_failure(x, err);
-    bool again = may_retry(x, err);
+    report_failure(x, cause, late);
+    bool again = retry_after_failure(x, cause);
     exchange_drop_target(x);
     x->out_size = x->out_seen = 0;
     if (x->answer_started)
@@ -319,6 +350,42 @@ enum step step_target_failed(struct exchange *x, enum weir_err err)
         return step_fail(x, err, true);
     x->gateway->slot->retries++;
     return STEP_RETRY;
+}
+
+/* ---- an answer that nobody shall see */
+
+/* Its connection goes on when all of it is here already, which costs no wait. */
+static void drop_answer(struct exchange *x)
+{
+    const struct http_framing *framing = &x->response_framing;
+    uint64_t behind = x->out_size - x->out_head;
+    bool whole = framing->kind == HTTP_BODY_NONE     ? behind == 0
+                 : framing->kind == HTTP_BODY_LENGTH ? behind == framing->length
+                                                     : false;
+    if (whole && x->target_keep && x->up.finished && !x->up_active)
+        pool_give(x->pick.pool, TAKE(x->target), x->target_requests + 1);
+    exchange_drop_target(x);
+    http_headers_clear(&x->request.response.headers);
+    x->out_size = x->out_seen = 0;
+}
+
+static enum step answer_again(struct exchange *x)
+{
+    drop_answer(x);
+    x->request.answered_us = 0;
+    x->gateway->slot->retries++;
+    return STEP_RETRY;
+}
+
+/* It is no HTTP: one of the target's making all the same, so the request was done. */
+static enum step answer_is_bad(struct exchange *x)
+{
+    pick_report(&x->pick, PICK_ANSWERED, 0);
+    x->target_keep = false;
+    if (retry_after_failure(x, RETRY_ON_BAD_RESPONSE))
+        return answer_again(x);
+    exchange_drop_target(x);
+    return step_fail(x, WEIR_ERR_TARGET_BAD, true);
 }
 
 /* Where the answer ends; one that switches protocols has no end of its own. */
@@ -332,7 +399,7 @@ static enum step frame_response(struct exchange *x)
 {
     const char *reason = "";
     struct weir_request *request = &x->request;
-    bool head_asked = sent_method(x) == HTTP_METHOD_HEAD;
+    bool head_asked = retry_sent_method(x) == HTTP_METHOD_HEAD;
     bool head_wanted = request->head.method_id == HTTP_METHOD_HEAD;
     enum weir_err err = request->response.status == 101
                             ? frame_switch(x, &reason)
@@ -340,11 +407,11 @@ static enum step frame_response(struct exchange *x)
                                                   false, &x->response_framing, &reason);
     if (err != WEIR_OK) {
         request_log(&x->request, LOG_INFO, "answer refused: %s", reason);
-        pick_report(&x->pick, PICK_ANSWERED, 0);
-        exchange_drop_target(x);
-        return step_fail(x, WEIR_ERR_TARGET_BAD, true);
+        return answer_is_bad(x);
     }
     http_headers_mark_hop(&request->response.headers);
+    if (UNLIKELY(request->response.status == 426))
+        tunnel_tell_upgrade(x);
     /* A policy made a GET of a HEAD: a body comes that nobody wants. Or the other way round: what
      * has no body has no length of one. */
     x->target_keep = x->response_framing.keep_alive && (head_asked || !head_wanted);
@@ -356,16 +423,26 @@ static enum step frame_response(struct exchange *x)
     request->answered_us = clock_mono_us();
     timing_target(request, false);
     pick_report(&x->pick, PICK_ANSWERED, request->response.status);
+    if (UNLIKELY(request->response.minor_version == 0))
+        pool_note_no_continue(x->pick.pool);
+    if (UNLIKELY(x->continue_awaited)) /* it does not want the body */
+        x->continue_awaited = x->up_active = false;
+    if (UNLIKELY(retry_after_status(x, request->response.status)))
+        return answer_again(x);
     return STEP_NEXT;
 }
 
-/* An interim answer goes on at once (RFC 9110 15.2), but to HTTP/1.0, and but 100: who expected
- * that has been told here (10.1.1). False: the client got a part of it alone. */
+/* An interim answer goes on at once (RFC 9110 15.2), but to HTTP/1.0, and 100 only to who expects
+ * it still (10.1.1): others have been told here, or have not asked. False: the client got a part of
+ * it alone. */
 static bool pass_interim(struct exchange *x)
 {
     struct http_response_head *response = &x->request.response;
     struct client *client = x->client;
-    bool is_passed = response->status != 100 && x->request.head.minor_version > 0;
+    bool is_awaited = x->continue_expected && x->up.source.taken == 0;
+    bool is_passed = (response->status != 100 || is_awaited) && x->request.head.minor_version > 0;
+    if (UNLIKELY(response->status == 100))
+        x->continue_expected = x->continue_awaited = x->up.drained = false;
     struct span head = is_passed ? forward_interim_head(x) : SPAN_NONE;
     http_headers_clear(&response->headers); /* they are not those of what comes next */
     if (!span_is_set(head))
@@ -425,10 +502,8 @@ enum step step_read_response(struct exchange *x)
             if (err == WEIR_ERR_CLOSED)
                 return STEP_CUT;
             if (err != WEIR_ERR_AGAIN) {
-                pick_report(&x->pick, PICK_ANSWERED, 0);
-                exchange_drop_target(x);
                 x->gateway->slot->target_failures++;
-                return step_fail(x, WEIR_ERR_TARGET_BAD, true);
+                return answer_is_bad(x);
             }
         }
         if (x->out_drained) {
@@ -470,7 +545,7 @@ static enum step begin_relay(struct exchange *x)
     down->base = down->at = x->out_head;
     down->size = x->out_size;
     down->capacity = IO_BUFFER;
-    if (x->up_active || x->gateway->draining)
+    if (!x->up.finished || x->up_active || x->gateway->draining) /* RFC 9112 9.6 */
         x->close_client = true;
     enum step step = answer_begin(x, unmeasured);
     down->drained = x->out_size < IO_BUFFER;

@@ -77,6 +77,24 @@ enum weir_err tunnel_offer(struct exchange *x)
 
 /* ---- the answer */
 
+/* Of protocols that the target would be offered too; of others we should not speak. */
+void tunnel_tell_upgrade(struct exchange *x)
+{
+    struct http_headers *headers = &x->request.response.headers;
+    struct span rest = http_headers_get(headers, HTTP_HEADER_UPGRADE), item;
+    if (http_headers_count(headers, HTTP_HEADER_UPGRADE, SPAN_NONE) != 1 ||
+        x->request.head.minor_version == 0)
+        return;
+    while (http_list_next(&rest, &item))
+        if (!is_protocol(item) || is_http_again(item))
+            return;
+    if (http_headers_add(headers, HTTP_HEADER_CONNECTION, SPAN("Connection"), SPAN("Upgrade")) !=
+        WEIR_OK)
+        return; /* no room: without both it says nothing */
+    headers->items[headers->count - 1].flags = HTTP_HEADER_KEPT;
+    headers->items[headers->first[HTTP_HEADER_UPGRADE] - 1].flags = HTTP_HEADER_KEPT;
+}
+
 /* It names a protocol, and none that was not offered. */
 static bool is_of_offer(struct span answer, struct span offer)
 {

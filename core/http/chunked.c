@@ -99,6 +99,8 @@ static enum state step(struct http_chunked *c, char byte)
     case FIELD:
         if (is_cr)
             return END_LF;
+        if (++c->fields > HTTP_TRAILER_FIELDS_MAX)
+            return fail(c, "too many trailer fields");
         return want(c, scan_is_token(byte), FIELD_NAME, "a trailer field without a name");
     case FIELD_NAME:
         if (byte == ':')

@@ -9,6 +9,7 @@
 #define HTTP_CHUNK_SIZE_MAX ((uint64_t)1 << 62)
 #define HTTP_CHUNK_LINE_MAX 256U             /* a size with its extensions */
 #define HTTP_CHUNK_OVERHEAD_MAX (16U * 1024) /* all extensions and trailer fields of one body */
+#define HTTP_TRAILER_FIELDS_MAX 100U         /* as of a head */
 #define HTTP_CHUNK_HEAD_MAX 20
 
 struct http_chunked {
@@ -16,6 +17,7 @@ struct http_chunked {
     uint32_t line;     /* bytes of this chunk line */
     uint32_t overhead; /* bytes of extensions and trailer fields so far */
     uint8_t state;     /* chunked.c */
+    uint8_t fields;    /* trailer fields so far */
     struct span
         trailer; /* what the last call read of the trailer section, borrowed from its input */
     const char *reason; /* REFUSED: why, static storage */

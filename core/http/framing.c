@@ -136,16 +136,20 @@ bool http_connection_has(struct span value, struct span token)
     return false;
 }
 
-bool http_headers_connection_has(const struct http_headers *h, struct span token)
+bool http_headers_list_has(const struct http_headers *h, enum http_header_id id, struct span token)
 {
-    size_t first = h->first[HTTP_HEADER_CONNECTION];
+    size_t first = h->first[id];
     if (first == 0)
         return false;
     for (size_t i = first - 1; i < h->count; i++)
-        if (h->items[i].id == HTTP_HEADER_CONNECTION &&
-            http_connection_has(h->items[i].value, token))
+        if (h->items[i].id == id && http_connection_has(h->items[i].value, token))
             return true;
     return false;
+}
+
+bool http_headers_connection_has(const struct http_headers *h, struct span token)
+{
+    return http_headers_list_has(h, HTTP_HEADER_CONNECTION, token);
 }
 
 /* RFC 9112 9.3: close wins; HTTP/1.1 stays unless told, HTTP/1.0 goes unless told. */

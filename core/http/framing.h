@@ -34,6 +34,8 @@ WEIR_MUST_USE enum weir_err http_frame_response(const struct http_response_head 
 bool http_list_next(struct span *rest, struct span *out_item);
 /* The list `value` has the element `token`, any case. */
 bool http_connection_has(struct span value, struct span token);
+/* The same of all fields of one name, which are one list (RFC 9110 5.3). */
+bool http_headers_list_has(const struct http_headers *h, enum http_header_id id, struct span token);
 /* The same over every Connection field of the message. */
 bool http_headers_connection_has(const struct http_headers *h, struct span token);
 

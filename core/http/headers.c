@@ -23,6 +23,7 @@ void http_headers_clear(struct http_headers *h)
 {
     h->count = 0;
     memset(h->first, 0, sizeof(h->first));
+    h->thinned = false;
 }
 
 bool http_name_is_valid(struct span name)
@@ -158,6 +159,9 @@ enum weir_err http_headers_set_name(struct http_headers *h, struct http_name nam
         return append(h, &name, value);
     h->items[at].value = value;
     h->items[at].name = name.text;
+    /* Ours now: that Connection named the one before does not make it go. */
+    h->items[at].flags &= (uint16_t)~HTTP_HEADER_HOP;
+    h->items[at].flags |= known_names[name.id].flags;
     if (remove_from(h, &name, at + 1) > 0)
         index_again(h);
     return WEIR_OK;
@@ -176,6 +180,7 @@ size_t http_headers_remove(struct http_headers *h, enum http_header_id id, struc
 {
     struct http_name wanted = wanted_of(id, name);
     size_t removed = remove_from(h, &wanted, 0);
+    h->thinned = true;
     if (removed > 0)
         index_again(h);
     return removed;
@@ -184,6 +189,7 @@ size_t http_headers_remove(struct http_headers *h, enum http_header_id id, struc
 void http_headers_remove_at(struct http_headers *h, size_t index)
 {
     CHECK_THAT(index < h->count);
+    h->thinned = true;
     h->count--;
     memmove(&h->items[index], &h->items[index + 1], (h->count - index) * sizeof(*h->items));
     index_again(h);

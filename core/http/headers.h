@@ -138,6 +138,7 @@ struct http_headers {
     struct http_header *items; /* borrowed: `capacity` of them */
     uint16_t count, capacity;
     uint16_t first[HTTP_HEADER_COUNT]; /* index + 1 of the first field of that name, 0: none */
+    bool thinned; /* a field was removed, or would have been: that name is not wanted */
 };
 
 /* Empty, over `capacity` items of the caller's (which must outlive it). */

@@ -47,15 +47,20 @@ void conn_dispatch(struct conn *conn, int revents)
     }
 }
 
+void conn_ready(struct conn *conn, int revents)
+{
+    if (conn->filter != NULL)
+        conn->filter->ops->ready(conn, revents);
+    else
+        conn_dispatch(conn, revents);
+}
+
 static void on_io(struct ev_loop *ev, ev_io *io, int revents)
 {
     struct conn *conn = (struct conn *)(void *)io;
     (void)ev;
     CHECK(conn, CONN);
-    if (conn->filter != NULL)
-        conn->filter->ops->ready(conn, revents);
-    else
-        conn_dispatch(conn, revents);
+    conn_ready(conn, revents);
 }
 
 static struct conn *take_spare(struct loop *loop)
@@ -73,6 +78,7 @@ static void release(struct loop_task *task)
     struct conn *conn = LIST_ENTRY(task, struct conn, task);
     struct loop *loop = conn->loop;
     conn->magic = 0;
+    free(conn->announced);
     if (loop->spare_count >= CONN_SPARES) {
         free(conn);
         return;
@@ -118,6 +124,8 @@ void conn_close(struct conn *conn)
         conn->filter = NULL;
     }
     (void)close(conn->io.fd);
+    if (UNLIKELY(!list_is_empty(&conn->loop->starved)))
+        listeners_wake(conn->loop);
     loop_after_turn(conn->loop, &conn->task);
 }
 
@@ -247,6 +255,11 @@ const struct address *conn_peer(const struct conn *conn)
     return &conn->peer;
 }
 
+const struct address *conn_announced(const struct conn *conn)
+{
+    return conn->announced;
+}
+
 enum weir_err conn_local(const struct conn *conn, struct address *out_address)
 {
     struct sockaddr_storage storage;
@@ -259,19 +272,19 @@ enum weir_err conn_local(const struct conn *conn, struct address *out_address)
 
 bool conn_is_tls(const struct conn *conn)
 {
-    return conn->filter != NULL;
+    return conn->filter != NULL && conn->filter->ops->tls;
 }
 
 struct span conn_sni(const struct conn *conn)
 {
-    return conn->filter != NULL ? conn->filter->ops->sni(conn) : SPAN("");
+    return conn_is_tls(conn) ? conn->filter->ops->sni(conn) : SPAN("");
 }
 
 void conn_tls_facts(const struct conn *conn, struct span *out_version, struct span *out_cipher)
 {
     CHECK(conn, CONN);
     *out_version = *out_cipher = SPAN_NONE;
-    if (conn->filter != NULL)
+    if (conn_is_tls(conn))
         conn->filter->ops->facts(conn, out_version, out_cipher);
 }
 

@@ -58,6 +58,12 @@ bool conn_is_reading(const struct conn *conn);
 int conn_fd(const struct conn *conn);
 struct loop *conn_loop(const struct conn *conn);
 const struct address *conn_peer(const struct conn *conn); /* lives as long as the connection */
+/* Whom a PROXY header speaks for, when the listener expects one (net/listen.h): NULL when the
+ * header has not come, or says that the addresses of the socket hold. Lives as conn_peer() does. */
+const struct address *conn_announced(const struct conn *conn);
+/* Why a header that the listener expects is not there: a sentence, static. NULL when it has come or
+ * none is expected. After a refusal conn_read() gives CONN_ERROR. */
+const char *conn_header_missing(const struct conn *conn);
 /* Asks the kernel, so keep the answer. SYSTEM when it does not know. */
 WEIR_MUST_USE enum weir_err conn_local(const struct conn *conn, struct address *out_address);
 bool conn_is_tls(const struct conn *conn);

@@ -38,6 +38,11 @@ static enum weir_err meaning(int error)
     case ENOENT: /* no such unix socket */
     case EAGAIN: /* a unix listener whose queue is full */
         return WEIR_ERR_REFUSED;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        return WEIR_ERR_LIMIT; /* ours: it says nothing of the other side */
     default:
         return WEIR_ERR_SYSTEM;
     }
@@ -168,6 +173,8 @@ static void begin(struct dial *dial)
         } else {
             dial->err = meaning(errno);
         }
+    } else if (size > 0) {
+        dial->err = meaning(errno);
     }
     loop_after_turn(dial->loop, &dial->known);
 }

@@ -40,6 +40,7 @@ struct loop {
     struct list tasks;
     struct list signals;
     struct list spare_conns; /* by task.link */
+    struct list starved;     /* listeners without a descriptor to accept with */
     unsigned spare_count;
     struct wheel wheel;
 };
@@ -49,6 +50,7 @@ struct loop {
  */
 struct conn_filter;
 struct conn_filter_ops {
+    bool tls; /* else `sni` and `facts` are not there */
     void (*ready)(struct conn *conn, int revents);
     ssize_t (*read)(struct conn *conn, void *buf, size_t size);
     ssize_t (*writev)(struct conn *conn, const struct iovec *parts, int count);
@@ -71,6 +73,7 @@ struct conn {
     const struct conn_events *events;
     void *user;
     struct conn_filter *filter; /* ours */
+    struct address *announced;  /* ours; NULL: none */
     struct loop_task task;      /* the way to the spares */
     int error;
     bool closed;
@@ -78,10 +81,18 @@ struct conn {
     bool must_read;  /* the filter needs bytes although the reader paused */
     bool want_write; /* the write watcher runs */
 };
+/* A descriptor has become free: those in loop->starved go on. */
+void listeners_wake(struct loop *loop);
 /* Bring the watcher in line with the flags. */
 void conn_arm(struct conn *conn);
 /* Call the reader for EV_READ and EV_WRITE. */
 void conn_dispatch(struct conn *conn, int revents);
+/* The same by way of the filter. */
+void conn_ready(struct conn *conn, int revents);
+
+/* --- PROXY header before everything else */
+/* With `tls` (borrowed) the handshake follows it. False without memory: close the connection. */
+bool proxy_expect(struct conn *conn, const struct tls_server *tls);
 
 /* --- TLS on a connection */
 struct tls_session; /* an SSL made ready before there is a connection */

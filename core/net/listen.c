@@ -20,8 +20,10 @@ struct listener {
     void *user;
     int fd;
     bool stopped;
+    bool expects_header; /* of the PROXY protocol */
     struct watch watch;
     struct deadline pause;
+    struct list starved;   /* in the loop's list while it pauses */
     struct loop_task task; /* the free after the turn */
     struct address address;
     struct listener_stats stats;
@@ -130,7 +132,17 @@ static void on_listener_readable(struct watch *watch, int events);
 static void on_pause_over(struct deadline *deadline)
 {
     struct listener *listener = LIST_ENTRY(deadline, struct listener, pause);
+    list_remove(&listener->starved);
     watch_start(listener->loop, &listener->watch, listener->fd, WATCH_READ, on_listener_readable);
+}
+
+void listeners_wake(struct loop *loop)
+{
+    LIST_FOREACH (node, &loop->starved) {
+        struct listener *listener = LIST_ENTRY(node, struct listener, starved);
+        deadline_clear(&listener->pause);
+        on_pause_over(&listener->pause);
+    }
 }
 
 /* Whether accepting goes on in this turn. */
@@ -148,6 +160,8 @@ static bool accept_failed(struct listener *listener)
         listener->stats.paused++;
         watch_stop(&listener->watch);
         deadline_set(listener->loop, &listener->pause, PAUSE_MS);
+        if (!list_is_linked(&listener->starved))
+            list_push_back(&listener->loop->starved, &listener->starved);
         return false;
     case EAGAIN:
         return false;
@@ -155,6 +169,13 @@ static bool accept_failed(struct listener *listener)
         listener->stats.failed++;
         return true;
     }
+}
+
+static bool begin(const struct listener *listener, struct conn *conn)
+{
+    if (listener->expects_header)
+        return proxy_expect(conn, listener->tls);
+    return listener->tls == NULL || tls_accept(conn, listener->tls);
 }
 
 static void take(struct listener *listener, int fd, const struct address *peer)
@@ -165,7 +186,7 @@ static void take(struct listener *listener, int fd, const struct address *peer)
         (void)close(fd);
         return;
     }
-    if (listener->tls != NULL && !tls_accept(conn, listener->tls)) {
+    if (!begin(listener, conn)) {
         listener->stats.failed++;
         conn_close(conn);
         return;
@@ -235,6 +256,11 @@ struct listener *listener_start(struct loop *loop, int fd, struct tls_server *tl
     return listener;
 }
 
+void listener_expect_header(struct listener *listener)
+{
+    listener->expects_header = true;
+}
+
 void listener_stop(struct listener *listener)
 {
     if (listener == NULL || listener->stopped)
@@ -242,6 +268,7 @@ void listener_stop(struct listener *listener)
     listener->stopped = true;
     watch_stop(&listener->watch);
     deadline_clear(&listener->pause);
+    list_remove(&listener->starved);
     loop_after_turn(listener->loop, &listener->task);
 }
 

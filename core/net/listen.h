@@ -27,6 +27,10 @@ WEIR_MUST_USE bool listen_is_free(const struct address *address, char *err, size
 WEIR_MUST_USE struct listener *
 listener_start(struct loop *loop, int fd, struct tls_server *tls,
                void (*accepted)(struct listener *listener, struct conn *conn), void *user);
+/* From now on a connection is to begin with a PROXY header (net/proxy_protocol.h), before TLS.
+ * Readable comes behind it, or when there is none: conn_header_missing() says why. How long it may
+ * take is up to the reader. */
+void listener_expect_header(struct listener *listener);
 /* Takes everything that waits in the queue now (at most 4096 connections). Without it those would
  * be reset when the socket is closed. */
 void listener_accept_now(struct listener *listener);
@@ -39,7 +43,7 @@ const struct address *listener_address(const struct listener *listener);
 struct listener_stats {
     uint64_t accepted;
     uint64_t failed; /* gone before we took them, or no memory */
-    uint64_t paused; /* times we were out of descriptors and waited 100 ms */
+    uint64_t paused; /* times we were out of descriptors and waited 100 ms, or until one was free */
 };
 struct listener_stats listener_stats(const struct listener *listener);
 

@@ -94,6 +94,7 @@ struct loop *loop_create(void)
     list_init(&loop->tasks);
     list_init(&loop->signals);
     list_init(&loop->spare_conns);
+    list_init(&loop->starved);
     clock_update();
     wheel_init(loop);
     ev_prepare_init(&loop->before_wait, on_before_wait);

@@ -312,6 +312,7 @@ static void tls_destroy(struct conn *conn)
 }
 
 static const struct conn_filter_ops tls_ops = {
+    .tls = true,
     .ready = tls_ready,
     .read = tls_read,
     .writev = tls_writev,

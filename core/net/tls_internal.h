@@ -1,4 +1,4 @@
-/* The OpenSSL contexts, for tls.c and tls_conn.c alone. */
+/* The OpenSSL contexts, for tls.c, tls_conn.c and proxy_conn.c alone. */
 #ifndef WEIR_NET_TLS_INTERNAL_H
 #define WEIR_NET_TLS_INTERNAL_H
 

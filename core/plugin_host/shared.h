@@ -28,9 +28,15 @@ struct worker_slot {
     uint32_t busy;  /* 1: it builds a configuration, which may take longer than any turn */
     /* Counters since the gateway started: a replacement goes on where the dead one stopped. */
     uint64_t accepted, requests, active, connections, reading, writing, waiting;
-    uint64_t limit_refusals, protocol_errors, target_failures, retries;
+    /* Of limit_refusals those for want of memory; clients cut or answered 408 for being slow; those
+     * that idled and made room; times without a descriptor to accept with. */
+    uint64_t memory_refusals, slow_clients, displaced, accept_pauses;
+    uint64_t memory;          /* bytes of exchanges */
+    uint64_t connections_max; /* the ceiling that holds */
+    uint64_t limit_refusals, protocol_errors, target_failures, retries, retries_refused;
     uint64_t pool_reused, pool_dialed;
-    uint64_t tunnels; /* of `active`: those that have switched protocols */
+    uint64_t tunnels;         /* of `active`: those that have switched protocols */
+    uint64_t header_refusals; /* connections without the PROXY header that their listener expects */
 };
 enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_READY, WORKER_DRAINING, WORKER_DEAD };
 

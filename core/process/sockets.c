@@ -50,6 +50,7 @@ static bool open_one(struct opening *opening, const struct listen *listen, enum 
                                .kind = kind,
                                .worker = worker,
                                .tls = listen->ssl,
+                               .proxy_protocol = listen->proxy_protocol,
                                .port = outside_port(opening->settings, address->port),
                                .address = *address};
     sockets->any_tls = sockets->any_tls || listen->ssl;
@@ -66,9 +67,9 @@ static bool open_listener(struct opening *opening, const struct listen *listen,
                        SPAN_ARG(listen->address));
         return false;
     }
-    if (listen->proxy_protocol) {
+    if (listen->proxy_protocol && kind != SOCKET_PROXY) {
         (void)snprintf(opening->why, opening->why_size,
-                       "cannot listen on %.*s: proxy_protocol is not supported",
+                       "cannot listen on %.*s: proxy_protocol is for proxy_listen alone",
                        SPAN_ARG(listen->address));
         return false;
     }
@@ -155,8 +156,8 @@ void sockets_describe(const struct sockets *sockets, enum socket_kind kind, stru
         if (item->kind != kind || (item->worker != SOCKET_OF_ALL && item->worker != 0))
             continue;
         struct span address = address_text(&item->address, text);
-        buf_printf(out, "%s%.*s%s", told++ > 0 ? ", " : "", SPAN_ARG(address),
-                   item->tls ? " (tls)" : "");
+        buf_printf(out, "%s%.*s%s%s", told++ > 0 ? ", " : "", SPAN_ARG(address),
+                   item->proxy_protocol ? " (proxy_protocol)" : "", item->tls ? " (tls)" : "");
     }
     if (told == 0)
         buf_text(out, "off");

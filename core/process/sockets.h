@@ -16,6 +16,7 @@ struct listen_socket {
     enum socket_kind kind;
     uint32_t worker; /* whose, or SOCKET_OF_ALL */
     bool tls;
+    bool proxy_protocol;    /* a connection begins with a PROXY header */
     uint16_t port;          /* as clients see it: after port_maps */
     struct address address; /* with the real port */
 };
@@ -36,7 +37,7 @@ void sockets_keep(struct sockets *sockets, uint32_t worker);
 void sockets_close_proxy(struct sockets *sockets);
 /* In a child, at its end: close what is left, paths stay. */
 void sockets_forget(struct sockets *sockets);
-/* "127.0.0.1:8000, 127.0.0.1:8443 (tls)" of one kind. */
+/* "127.0.0.1:8000 (proxy_protocol), 127.0.0.1:8443 (tls)" of one kind. */
 void sockets_describe(const struct sockets *sockets, enum socket_kind kind, struct buf *out);
 static inline bool socket_is_for(const struct listen_socket *socket, uint32_t worker)
 {

@@ -355,7 +355,9 @@ static enum weir_err listen_all(struct worker *worker, char *why, size_t why_siz
         enum weir_err err = WEIR_OK;
         if (!socket_is_for(item, worker->index))
             continue;
-        if (item->kind == SOCKET_PROXY)
+        if (item->kind == SOCKET_PROXY && item->proxy_protocol)
+            err = gateway_listen_proxied(worker->gateway, item->fd, tls, item->port);
+        else if (item->kind == SOCKET_PROXY)
             err = gateway_listen(worker->gateway, item->fd, tls, item->port);
         else if (worker->side != NULL)
             err = instance->options->side->listen(

@@ -54,6 +54,7 @@ struct target_pool {
     unsigned magic;
     uint32_t refs;
     uint32_t idle_count;
+    uint64_t no_continue_until_ms; /* pool_lacks_continue() */
     bool forgotten; /* its TLS client is gone: out of the map, dials and keeps nothing */
     struct tls_client *tls;
     struct upstreams *upstreams;

@@ -63,6 +63,15 @@ static void close_all_idle(struct target_pool *pool)
         conn_close(unlink_idle(LIST_ENTRY(pool->idle.next, struct idle, link)));
 }
 
+void upstreams_close_idle(struct upstreams *upstreams)
+{
+    LIST_FOREACH (node, &upstreams->all) {
+        struct target_pool *pool = LIST_ENTRY(node, struct target_pool, all);
+        close_all_idle(pool);
+        free_pool_if_unused(pool);
+    }
+}
+
 void upstreams_destroy(struct upstreams *upstreams)
 {
     if (upstreams == NULL)
@@ -246,6 +255,19 @@ struct conn *pool_take_open(struct target_pool *pool, uint32_t *out_requests)
            conn_read(conn, &byte, sizeof byte) != CONN_AGAIN)
         conn_close(conn);
     return conn;
+}
+
+bool pool_lacks_continue(const struct target_pool *pool)
+{
+    CHECK(pool, POOL);
+    return clock_mono_ms() < pool->no_continue_until_ms;
+}
+
+void pool_note_no_continue(struct target_pool *pool)
+{
+    enum { NOTED_MS = 60 * 1000 };
+    CHECK(pool, POOL);
+    pool->no_continue_until_ms = clock_mono_ms() + NOTED_MS;
 }
 
 struct dial *pool_dial(struct target_pool *pool, uint32_t timeout_ms,

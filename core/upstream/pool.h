@@ -32,6 +32,8 @@ void upstreams_set_limits(struct upstreams *upstreams, struct pool_limits limits
 /* Where the health of targets is kept, shared with other workers (cells.h); borrowed. Before the
  * first balancers. Without it the worker keeps its own. */
 void upstreams_set_health(struct upstreams *upstreams, struct health_table *table);
+/* All that idle are closed: their descriptors are needed. */
+void upstreams_close_idle(struct upstreams *upstreams);
 /* Idle connections now, for metrics. */
 size_t upstreams_idle(const struct upstreams *upstreams);
 
@@ -48,6 +50,10 @@ struct conn *pool_take(struct target_pool *pool, uint32_t *out_requests);
 /* The same, but one that has neither ended nor spoken as far as a read tells: for what should not
  * meet a stale one. */
 struct conn *pool_take_open(struct target_pool *pool, uint32_t *out_requests);
+/* Whether the target is known not to answer Expect: 100-continue: it was noted less than a minute
+ * ago (RFC 9110 10.1.1: "from past interaction"). */
+bool pool_lacks_continue(const struct target_pool *pool);
+void pool_note_no_continue(struct target_pool *pool);
 /* net/dial.h with this pool's address and TLS. NULL as there, and when the TLS client is gone. */
 WEIR_MUST_USE struct dial *pool_dial(struct target_pool *pool, uint32_t timeout_ms,
                                      void (*done)(struct conn *conn, enum weir_err err, void *user),

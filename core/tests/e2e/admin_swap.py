@@ -89,7 +89,7 @@ def test_swap_and_rollback_under_load():
 def test_a_canary_and_what_fails():
     build("2.0.0")
     build("fails", "-DFAIL_OF=20")
-    with start(workers=3) as weir, Load(weir, clients=6) as load:
+    with start(workers=3) as weir, Load(weir, clients=6, each=20) as load:
         offer(weir, "2.0.0")
         offer(weir, "fails")
         seen = {}

@@ -36,24 +36,26 @@ upstream = Upstream()
 
 class Load:
     """Requests without pause from some clients, each on a connection of its own that it opens anew when it
-    was closed. `answers` counts (status, build); a request that got no answer is one of status 0."""
+    was closed, or has carried `each` requests (so that all workers get some). `answers` counts (status,
+    build); a request that got no answer is one of status 0."""
 
-    def __init__(self, weir, clients=4, path="/", pause=0.0):
+    def __init__(self, weir, clients=4, path="/", pause=0.0, each=1 << 30):
         self.weir, self.path, self.pause, self.answers, self.on = weir, path, pause, {}, True
-        self.lock = threading.Lock()
+        self.each, self.lock = each, threading.Lock()
         self.threads = [threading.Thread(target=self.ask) for _ in range(clients)]
 
     def ask(self):
-        conn = None
+        conn, asked = None, 0
         while self.on:
             key = (0, None)
             try:
                 conn = conn or self.weir.connect()
+                asked += 1
                 conn.send_request("GET", self.path)
                 got = conn.read_response()
                 if got is not None:
                     key = (got.status, got.get("x-build"))
-                if got is None or got.get("connection") == "close":
+                if got is None or got.get("connection") == "close" or asked % self.each == 0:
                     conn.sock.close()
                     conn = None
             except OSError:

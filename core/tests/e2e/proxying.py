@@ -8,7 +8,8 @@ import ssl
 import threading
 import time
 
-from lib_weir import Upstream, Weir, free_port, read_request, reply, run_tests, service, wait_for
+from lib_weir import PATIENCE, Upstream, Weir, free_port, read_request, reply, run_tests, service, \
+    wait_for
 
 
 def test_keep_alive_on_both_sides():
@@ -216,7 +217,7 @@ def test_head_204_304_have_no_body():
 
 def test_expect_continue():
     up = Upstream()
-    with Weir(service(up.port)) as weir, weir.connect() as conn:
+    with Weir(service(up.port), settings={"expect_timeout": "0s"}) as weir, weir.connect() as conn:
         conn.send("POST /e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         assert conn.read_head()[0] == "HTTP/1.1 100 Continue"
         conn.send("12345")
@@ -320,6 +321,21 @@ def test_limits():
         assert weir.get("/x", method="TRACE").status == 405
 
 
+def test_statuses_that_owe_a_field():
+    config = service(1, route_extra="    protocols: [https]\n")
+    with Weir(config) as weir, weir.connect() as conn:
+        conn.send("TRACE / HTTP/1.1\r\nHost: x\r\n\r\nCONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n"
+                  "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(2):  # RFC 9110 15.5.6
+            answer = conn.read_response()
+            assert answer.status == 405 and "GET" in answer.get("Allow"), answer.headers
+            assert not {"TRACE", "CONNECT"} & set(answer.get("Allow").split(", "))
+        answer = conn.read_response()  # RFC 9110 15.5.22, 7.8
+        connection = [v for n, v in answer.headers if n == "Connection"]
+        assert answer.status == 426 and "Upgrade" in connection, answer.headers
+        assert answer.get("Upgrade") == "TLS/1.2, HTTP/1.1"
+
+
 def test_what_is_refused_is_closed():
     up = Upstream()
     bad = (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
@@ -375,17 +391,25 @@ def serve_name(conn, upstream, name):
 
 
 def test_max_connections_are_refused_clearly():
-    up = Upstream()
+    go = threading.Event()
+
+    def hold(conn, upstream):
+        while read_request(conn, upstream) is not None:
+            go.wait(PATIENCE)
+            conn.send(reply())
+    up = Upstream(hold)
     with Weir(service(up.port), settings={"max_connections": 3}) as weir:
         held = [weir.connect() for _ in range(3)]
         for conn in held:
             conn.send_request("GET", "/")
-            assert conn.read_response().status == 200
-        with weir.connect() as conn:
+        wait_for("all are under way", lambda: len(up.seen) == 3)
+        with weir.connect() as conn:  # who has a request under way is not asked to go
             answer = conn.read_response()
             assert answer.status == 503 and answer.get("Retry-After") == "1"
-        held[0].sock.close()
-        wait_for("room again", lambda: (weir.get("/") or answer).status == 200)
+        go.set()
+        for conn in held:
+            assert conn.read_response().status == 200
+        assert weir.get("/").status == 200, "one that only waits has made room"
 
 
 def test_tls_is_terminated_and_its_facts_are_logged():

@@ -111,7 +111,7 @@ def config(port, extra=""):
     text = "services:\n"
     for retries in (0, 1, 2):
         text += (f"- name: s{retries}\n  url: http://127.0.0.1:{port}\n  retries: {retries}\n"
-                 f"  read_timeout: {TIMEOUT_MS}\n  routes: [{{name: r{retries}, paths: [/{retries}]}}]\n")
+                 f"  retry_budget_min: 100000\n  read_timeout: {TIMEOUT_MS}\n  routes: [{{name: r{retries}, paths: [/{retries}]}}]\n")
     return text + extra
 
 

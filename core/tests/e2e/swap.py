@@ -103,7 +103,7 @@ def test_a_build_that_fails_goes_back():
 def test_a_canary_goes_first():
     build("2.0.0")
     build("fails", "-DFAIL_OF=20")
-    with start(workers=3) as weir, Load(weir, clients=6) as load:
+    with start(workers=3) as weir, Load(weir, clients=6, each=20) as load:
         seen = {}
         asker = threading.Thread(target=lambda: seen.update(told=swap(weir, "2.0.0", "--canary", "1", "--watch", "2")))
         asker.start()

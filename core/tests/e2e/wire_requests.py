@@ -6,11 +6,14 @@ connection goes on, and the messages that reached the upstream, byte by byte, wi
 weir adds to all of them. A refused request has another one behind it (refused()): nobody may see it.
 
 What weir decides where the RFCs leave a choice, or where it differs from them on purpose:
-- trailer fields of requests are checked and dropped, with Trailer (RFC 9110 6.5.1 allows both);
+- trailer fields go on when Trailer announces any, in a body that stays in chunks; those that mean
+  something to the gateway or frame, route and authenticate are dropped always, and so is what the head
+  has: policies have looked at it there. Without Trailer they are checked and dropped (RFC 9110 6.5.1);
 - Connection cannot name away what the gateway and its policies rely on, such as Authorization;
-- Expect: 100-continue is answered by weir when it wants the body, as Kong does: it is not passed on
-  (RFC 9110 10.1.1 would have it asked of the upstream); other expectations are dropped;
-- with an absolute target Host still chooses the route, as in Kong (RFC 9112 3.2.2: the target);
+- Expect: 100-continue is passed on (RFC 9110 10.1.1), with a target that is known not to answer it weir
+  answers (expect.py has both); other expectations are dropped;
+- with an absolute target Host still chooses the route, as in Kong (RFC 9112 3.2.2: the target): see the
+  row of one that differs;
 - TRACE and CONNECT are 405; Upgrade is offered to the target, but not to what would be HTTP again."""
 import collections
 import sys
@@ -165,7 +168,12 @@ HOSTS = [
            seen(b"Via: 1.0 weir/V\r\nX-Forwarded-Host: \r\n"), gets="200 close"),
     passed("9112 3.2.2", "an absolute target that agrees with Host", ask(target=b"http://h/a?q"),
            seen(target=b"/a?q")),
-    passed("9112 3.2.2", "known gap: one that does not is passed on as the target says",
+    # A Kong does so too (recorded: routing/absolute-target-host), and files rely on it. What follows from
+    # it: the route, and with it every policy, is that of Host, while X-Forwarded-Host says what the
+    # client wrote in the target. A service that chooses a tenant by X-Forwarded-Host behind a route with
+    # `hosts` can be asked for another tenant than the route let in; it should look at Host (preserve_host),
+    # which is the one that was routed. No other reader is misled: what goes on is always in origin form.
+    passed("9112 3.2.2", "one that differs: Host is routed, the target is told as X-Forwarded-Host",
            ask(target=b"http://i/a"), seen(b"X-Forwarded-Host: i\r\n")),
     refused("9112 3.2.2", "an absolute target still needs a Host", ask(target=b"http://h/a", host=b"")),
     passed("9112 3.2.1", "an absolute target without a path means /", ask(target=b"http://h"),
@@ -347,9 +355,30 @@ CHUNKS = [
     chunks("9112 2.2", "a bare LF behind a trailer field", b"0\r\nX: a\n\r\n"),
     chunks("9110 6.5.1", "more than 16 KiB of trailer fields",
            b"0\r\n" + b"X: %s\r\n" % (b"v" * 1000) * 17 + b"\r\n"),
-    passed("9110 6.6.2", "Trailer goes with the fields it announces", post(TE + b"Trailer: X\r\n",
-           b"3\r\nabc\r\n0\r\nX: a\r\n\r\n"), seen_post(CL3, b"abc")),
-    passed("9110 6.5.1", "those of a body in pieces are dropped",
+    passed("9110 6.6.2", "fields that Trailer announces go on with it", post(TE + b"Trailer: X\r\n",
+           b"3\r\nabc\r\n0\r\nX: a\r\n\r\n"),
+           seen_post(TE + b"Trailer: X\r\n", b"3\r\nabc\r\n0\r\nX: a\r\n\r\n")),
+    passed("9110 6.6.2", "a Trailer without any announces nothing that must come",
+           post(TE + b"Trailer: X\r\n", ABC), seen_post(TE + b"Trailer: X\r\n", ABC)),
+    passed("9110 6.5.1", "not those that frame, route, authenticate or say who it is", post(TE +
+           b"Trailer: X, Content-Length\r\n", b"0\r\nContent-Length: 9\r\nTransfer-Encoding: x\r\n"
+           b"Host: i\r\nAuthorization: a\r\nCookie: a=b\r\nX-Forwarded-For: 1.1.1.1\r\n"
+           b"X-Consumer-Username: root\r\nContent-Type: x\r\nConnection: close\r\nTE: x\r\nX: a\r\n"
+           b"Cache-Control: x\r\nX-Kong-Request-Id: 1\r\nProxy-Authorization: x\r\n\r\n"),
+           seen_post(TE + b"Trailer: X, Content-Length\r\n", b"0\r\nX: a\r\n\r\n")),
+    passed("9110 6.5.1", "nor what the head has said already",
+           post(TE + b"Trailer: X, Y\r\nx: 1\r\n", b"0\r\nX: 2\r\nY: 2\r\n\r\n"),
+           seen_post(TE + b"Trailer: X, Y\r\nx: 1\r\n", b"0\r\nY: 2\r\n\r\n")),
+    passed("9112 7.1.2", "in pieces they are the same",
+           [post(TE + b"Trailer: X\r\n", b"3\r\nabc\r\n"), Reached(b"3\r\nabc\r\n"),
+            *[bytes([b]) for b in b"0\r\nX:\t a \r\n\r\n"]],
+           seen_post(TE + b"Trailer: X\r\n", b"3\r\nabc\r\n0\r\nX: a\r\n\r\n")),
+    passed("9112 9.3.2", "what is behind them is the next request",
+           post(TE + b"Trailer: X\r\n", b"0\r\nX: a\r\n\r\n") + GET,
+           seen_post(TE + b"Trailer: X\r\n", b"0\r\nX: a\r\n\r\n"), SEEN, gets="200 200 keep"),
+    chunks("9110 6.5.1", "100 of them", b"0\r\n" + b"X: a\r\n" * 100 + b"\r\n", payload=b""),
+    chunks("9110 6.5.1", "more than 100 of them", b"0\r\n" + b"X: a\r\n" * 101 + b"\r\n"),
+    passed("9110 6.5.1", "those of a body in pieces are dropped without Trailer",
            [post(TE, b"3\r\nabc\r\n"), Reached(b"3\r\nabc\r\n"), b"0\r\nX: a\r\n\r\n"],
            seen_post(TE, b"3\r\nabc\r\n0\r\n\r\n")),
     passed("9112 7.1.1", "extensions of a body in pieces are dropped",
@@ -415,6 +444,10 @@ HOPS = [
            ask(b"Keep-Alive: timeout=5\r\nTE: deflate\r\nTrailer: X\r\n"), SEEN),
     passed("9110 10.1.4", "TE: trailers is passed on: trailers are",
            ask(b"TE: gzip, trailers\r\nConnection: TE\r\n"), seen(b"TE: trailers\r\n")),
+    passed("9110 5.3", "every TE field counts", ask(b"TE: gzip\r\nTE: trailers\r\n"),
+           seen(b"TE: trailers\r\n")),
+    passed("9110 10.1.4", "not of HTTP/1.0, which has no trailers", ask(b"TE: trailers\r\n", version=b"1.0"),
+           seen(b"Via: 1.0 weir/V\r\n"), gets="200 close"),
     passed("9110 11.7.2", "Proxy-Authorization may be for one behind us",
            ask(b"Proxy-Authorization: Basic eDp5\r\n"), seen(b"Proxy-Authorization: Basic eDp5\r\n")),
     passed("3875 4.1.18", "Proxy would become HTTP_PROXY of a CGI", ask(b"Proxy: http://evil\r\n"),
@@ -428,11 +461,15 @@ HOPS = [
     passed("9110 7.6.1", "forwarding fields of a stranger are replaced",
            ask(b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: i\r\nX-Real-IP: 1.1.1.1\r\n"
                b"X-Forwarded-Path: /x\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /y\r\n"), SEEN),
-    passed("9110 10.1.1", "Expect: 100-continue is answered when the body is wanted",
-           [post(EXPECT + CL5), Got(CONTINUE), b"abcde"], seen_post(CL5, b"abcde")),
-    passed("9110 10.1.1", "for a chunked body as well",
-           [post(EXPECT + TE), Got(CONTINUE), ABC],
+    # The recorder says nothing to a head alone: the wait passes (once, then that is known).
+    passed("9110 10.1.1", "Expect: 100-continue goes on; a silent target gets the body after a while",
+           [post(EXPECT + CL5), Reached(EXPECT + b"\r\n"), Got(CONTINUE), b"abcde"],
+           seen_post(CL5 + EXPECT, b"abcde")),
+    passed("9110 10.1.1", "who is known to be silent is not asked", [post(EXPECT + TE), Got(CONTINUE), ABC],
            seen_post(TE, ABC)),
+    passed("9110 5.3", "every Expect field counts",
+           [post(b"Expect: x\r\nExpect: y, 100-continue\r\n" + CL3), Got(CONTINUE), b"abc"],
+           seen_post(CL3, b"abc")),
     passed("9110 10.1.1", "not when the body is there already", post(EXPECT + CL3, b"abc"),
            seen_post(CL3, b"abc")),
     passed("9110 10.1.1", "not without a body", ask(EXPECT), SEEN),
@@ -465,10 +502,21 @@ TRUSTED = [  # whom a gateway believes that has a proxy of its own before it
            seen(b"X-Forwarded-For: 2.2.2.2, x, 127.0.0.1\r\n")),
 ]
 
+REMOVES = ("  retries: 0\n  plugins: [{name: request-transformer, config: {remove: {headers: [X-Role]}}}]\n")
+THINNED = [
+    passed("9110 6.5.1", "a field that a policy takes away does not come back at the end",
+           post(TE + b"Trailer: X-Role\r\nX-Role: 1\r\n", b"0\r\nX-Role: 2\r\n\r\n"),
+           seen_post(TE, b"0\r\n\r\n")),
+    passed("9110 6.5.1", "nor one that was not there for it",
+           post(TE + b"Trailer: X-Role\r\n", b"0\r\nX-Role: 2\r\n\r\n"), seen_post(TE, b"0\r\n\r\n")),
+]
+
 ROWS = LINES + FIELDS + HOSTS + METHODS + LENGTHS + CODINGS + CHUNKS + HOPS
 
-with Bench() as table:
+with Bench({"expect_timeout": "200ms"}) as table:
     failures = run_table(table, ROWS, run)
 with Bench({"trusted_ips": "127.0.0.1", "real_ip_header": "X-Forwarded-For"}) as table:
     failures += run_table(table, TRUSTED, run)
+with Bench(extra=REMOVES) as table:
+    failures += run_table(table, THINNED, run)
 sys.exit(1 if failures else 0)

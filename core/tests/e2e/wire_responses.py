@@ -10,12 +10,12 @@ What weir decides where the RFCs leave a choice, or where it differs from them o
 - trailer fields are passed on to a client that said TE: trailers and gets the body as it came, in
   chunks; those that frame, route or authenticate a message are dropped always (RFC 9110 6.5.1);
 - a space before a colon is refused (RFC 9112 5.1 would have it removed), as is a folded line;
-- 100 is never passed on, since weir has answered Expect itself; other 1xx are (RFC 9110 15.2);
+- 100 is passed on to who still expects it alone (expect.py); other 1xx always are (RFC 9110 15.2);
 - a status above 599 goes on as it is, as in Kong (RFC 9110 15 calls it invalid)."""
 import collections
 import sys
 
-from lib_wire import CLOSE, RESET, Bench, Got, run_case, run_table
+from lib_wire import CLOSE, RESET, SMUGGLED, Bench, Got, Reached, run_case, run_table
 
 Row = collections.namedtuple("Row", "section why sends gets answers kept asks early")
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -23,6 +23,7 @@ HEAD = b"HEAD" + GET[3:]
 OLD = b"GET /a HTTP/1.0\r\nHost: h\r\n\r\n"
 WITH_TRAILERS = b"GET /a HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: TE\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
+UPGRADE = b"HTTP/1.1 426 Upgrade Required\r\n"
 TE = b"Transfer-Encoding: chunked\r\n"
 CL2, CL5 = b"Content-Length: 2\r\n", b"Content-Length: 5\r\n"
 ABC = b"3\r\nabc\r\n0\r\n\r\n"
@@ -110,6 +111,18 @@ FIELDS = [
            full(b"Set-Cookie: a=1\r\n" + CL2, b"ok")),
     passed("9110 7.8", "Upgrade without a switch is dropped", full(b"Upgrade: h2c\r\n" + CL2, b"ok"),
            full(CL2, b"ok")),
+    passed("9110 15.5.22", "426 says which protocol: one that a client may ask for here goes on",
+           full(b"Connection: upgrade\r\nUpgrade: websocket, x/1\r\n" + CL2, b"no", UPGRADE),
+           full(b"Upgrade: websocket, x/1\r\nConnection: Upgrade\r\n" + CL2, b"no", UPGRADE),
+           gets="426 keep"),
+    passed("9110 7.8", "one that is never offered does not: HTTP/2, TLS",
+           full(b"Connection: upgrade\r\nUpgrade: h2c\r\n" + CL2, b"no", UPGRADE), full(CL2, b"no", UPGRADE),
+           gets="426 keep"),
+    passed("9110 7.8", "nor when there are two fields of it",
+           full(b"Upgrade: websocket\r\nUpgrade: x\r\n" + CL2, b"no", UPGRADE), full(CL2, b"no", UPGRADE),
+           gets="426 keep"),
+    passed("9110 7.8", "nor to HTTP/1.0", full(b"Upgrade: websocket\r\n" + CL2, b"no", UPGRADE),
+           full(CL2, b"no", UPGRADE), gets="426 close", asks=OLD),
     passed("9110 11.7.1", "Proxy-Authenticate may be for one before us",
            full(b"Proxy-Authenticate: Basic\r\n" + CL2, b"ok"),
            full(b"Proxy-Authenticate: Basic\r\n" + CL2, b"ok")),
@@ -228,7 +241,7 @@ INTERIM = [
            full(b"Connection: X-A\r\nX-A: 1\r\nKeep-Alive: 1\r\nLink: </a.css>\r\n",
                 line=b"HTTP/1.1 103 Early Hints\r\n") + full(CL2, b"ok"), HINTS, full(CL2, b"ok"),
            gets="103 200 keep"),
-    passed("9110 15.2.1", "100 was answered here, and is not passed on",
+    passed("9110 15.2.1", "100 goes to nobody who does not expect it",
            full(line=b"HTTP/1.1 100 Continue\r\n") + full(CL2, b"ok"), full(CL2, b"ok")),
     passed("9110 8.6", "a length in a 1xx means nothing, and is dropped",
            full(CL5 + b"Link: </a.css>\r\n", line=b"HTTP/1.1 103 Early Hints\r\n") + full(CL2, b"ok"),
@@ -252,11 +265,21 @@ EARLY = [
     closing("9112 9.5", "and leaves: the answer counts", [full(CL2, b"no", b"HTTP/1.1 413 X\r\n"), CLOSE],
             full(CL2, b"no", b"HTTP/1.1 413 X\r\n"), gets="413 close",
             asks=POST + b"Content-Length: 1000000\r\n\r\nabc", early=True),
-    closing("9110 10.1.1", "a refusal before a body that waited for 100",
+    closing("9112 9.6", "what comes behind it is body still, and no request",
+            full(CL2, b"no", b"HTTP/1.1 413 X\r\n"), full(CL2, b"no", b"HTTP/1.1 413 X\r\n"),
+            gets="413 close", early=True,
+            asks=[POST + b"Content-Length: 100\r\n\r\nabc", Reached(b"abc"), SMUGGLED]),
+    closing("9110 10.1.1", "a refusal after our own 100, of a target that has spoken HTTP/1.0 before",
             full(CL2, b"no", b"HTTP/1.1 417 X\r\n"), full(CL2, b"no", b"HTTP/1.1 417 X\r\n"),
             gets="417 close", early=True,
             asks=[POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n",
                   Got(b"HTTP/1.1 100 Continue\r\n\r\n")]),
+]
+FRESH = [  # of a target that nothing is known of
+    closing("9110 10.1.1", "a refusal before a body that waits for 100 is all there is",
+            full(CL2, b"no", b"HTTP/1.1 417 X\r\n"), full(CL2, b"no", b"HTTP/1.1 417 X\r\n"),
+            gets="417 close", early=True,
+            asks=POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"),
 ]
 
 P = b"P: 1\r\n"
@@ -274,6 +297,13 @@ TRAILERS = [
            full(TE, b"0\r\n\r\n"), asks=GET),
     passed("9112 7.1", "byte by byte", [full(TE), *[bytes([b]) for b in b"0\r\nP:1 2\r\n\r\n"]],
            full(TE, b"0\r\nP: 1 2\r\n\r\n"), asks=WITH_TRAILERS),
+    passed("9110 6.5.1", "nor what the head has said already",
+           full(TE + b"p: 0\r\n", b"0\r\n" + P + b"Q: 2\r\n\r\n"),
+           full(b"p: 0\r\n" + TE, b"0\r\nQ: 2\r\n\r\n"), asks=WITH_TRAILERS),
+    closing("9110 6.5.1", "no more than 100 of them", full(TE, b"0\r\n" + P * 101 + b"\r\n"), gets="502 keep",
+            asks=WITH_TRAILERS),
+    passed("9110 5.3", "TE may come in lines", full(TE, b"0\r\n" + P + b"\r\n"),
+           full(TE, b"0\r\n" + P + b"\r\n"), asks=GET[:-2] + b"TE: gzip\r\nTE: x, trailers\r\n\r\n"),
     passed("9112 7.1.2", "HTTP/1.0 has no place for them", full(TE, b"3\r\nabc\r\n0\r\n" + P + b"\r\n"),
            full(b"", b"abc"), gets="200 close",
            asks=OLD[:-2] + b"TE: trailers\r\n\r\n"),
@@ -282,10 +312,11 @@ TRAILERS = [
 
 def run(bench, row):
     script = row.sends if isinstance(row.sends, list) else [row.sends]
-    answers, _, kept = run_case(bench, row.asks, row.gets, script, row.early)
+    answers, messages, kept = run_case(bench, row.asks, row.gets, script, row.early)
     want = [a.replace(b"weir/V", bench.version) for a in row.answers]
     have = [bench.bare_answer(a) for a in answers][:len(want)]
     assert have == want, f"the client got\n  {have!r}, not\n  {want!r}"
+    assert not any(m.startswith(b"GET /smuggled") for m in messages), messages
     assert not any(b"EVIL" in a for a in answers), f"of another answer: {answers!r}"
     assert kept == row.kept, f"the target's connection was {'kept' if kept else 'closed'}"
 
@@ -293,5 +324,5 @@ def run(bench, row):
 ROWS = LINES + FIELDS + LENGTHS + CODINGS + BODILESS + INTERIM + EARLY + TRAILERS
 
 with Bench() as table:
-    failures = run_table(table, ROWS, run)
+    failures = run_table(table, FRESH + ROWS, run)
 sys.exit(1 if failures else 0)

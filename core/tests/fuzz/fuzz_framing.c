@@ -243,9 +243,9 @@ static bool read_chunk_line(struct reader *r, uint64_t *out_size)
     return next_line_end(r);
 }
 
-static bool read_trailers(struct reader *r)
+static bool read_trailers(struct reader *r, unsigned *out_count)
 {
-    while (r->at < r->end && *r->at != '\r') {
+    for (; r->at < r->end && *r->at != '\r'; ++*out_count) {
         const char *name = r->at;
         while (r->at < r->end && is_name_byte(*r->at))
             r->at++;
@@ -286,8 +286,10 @@ static void decode_plainly(struct span text, struct body *out)
             break;
     }
     const char *trailers = r.at;
+    unsigned fields = 0;
     if (r.stopped == HTTP_COMPLETE)
-        (void)read_trailers(&r);
+        (void)read_trailers(&r, &fields);
+    out->may_be_long = out->may_be_long || fields >= HTTP_TRAILER_FIELDS_MAX;
     odd += (size_t)(r.at - trailers);
     out->may_be_long = out->may_be_long || odd >= HTTP_CHUNK_OVERHEAD_MAX;
     out->result = r.stopped;

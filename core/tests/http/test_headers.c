@@ -161,6 +161,22 @@ Test(headers, connection_names_what_is_dropped_but_not_what_we_rely_on)
                      SPAN_ARG(rows[i].name));
 }
 
+/* Else a sender could make us drop what a policy puts in the place of its field. */
+Test(headers, what_is_set_anew_is_not_dropped_for_what_stood_there)
+{
+    http_headers_init(&list, items, 5);
+    cr_assert_eq(
+        http_headers_add(&list, HTTP_HEADER_UNKNOWN, SPAN("Connection"), SPAN("x-mine, te")),
+        WEIR_OK);
+    cr_assert_eq(http_headers_add(&list, HTTP_HEADER_UNKNOWN, SPAN("X-Mine"), SPAN("1")), WEIR_OK);
+    cr_assert_eq(http_headers_add(&list, HTTP_HEADER_TE, SPAN_NONE, SPAN("gzip")), WEIR_OK);
+    http_headers_mark_hop(&list);
+    cr_assert_eq(http_headers_set(&list, HTTP_HEADER_UNKNOWN, SPAN("X-Mine"), SPAN("2")), WEIR_OK);
+    cr_assert_eq(http_headers_set(&list, HTTP_HEADER_TE, SPAN_NONE, SPAN("trailers")), WEIR_OK);
+    cr_expect_eq(list.items[1].flags & HTTP_HEADER_HOP, 0);
+    cr_expect_neq(list.items[2].flags & HTTP_HEADER_HOP, 0, "a name that belongs to a connection");
+}
+
 /* Random bytes, mostly of those that each scan passes over, in blocks of their own. */
 Test(scan, every_scan_agrees_with_its_plain_twin)
 {
@@ -193,6 +209,9 @@ Test(scan, every_scan_agrees_with_its_plain_twin)
                 cr_assert_eq(
                     scan_value_to(bytes + 16, scan_last(bytes + 16, bytes + size), bytes + size),
                     scan_value_scalar(bytes + 16, bytes + size));
+            if (scans[i].plain == scan_token_scalar)
+                cr_assert_eq(scan_token_to(bytes, scan_last(bytes, bytes + size), bytes + size),
+                             scan_token_scalar(bytes, bytes + size));
             free(bytes);
             cr_assert_eq(fast, plain, "%s, round %u: %td, not %td", scans[i].name, round, fast,
                          plain);
