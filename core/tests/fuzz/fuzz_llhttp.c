@@ -329,8 +329,24 @@ static void compare_length(const struct ours *ours, bool is_bodiless)
     }
 }
 
+/* Behind a ';' that follows the value of an extension llhttp 8.1 goes on with digits of the size,
+ * where RFC 9112 7.1.1 has the next extension: nothing it says of such a body counts. */
+static bool has_extensions_in_a_row(const struct ours *ours, struct span text)
+{
+    bool value = false;
+    for (size_t i = ours->head_size; i < text.size; i++) {
+        char c = text.data[i];
+        if (value && c == ';')
+            return true;
+        value = c != '\n' && (value || c == '=');
+    }
+    return false;
+}
+
 static void compare_chunks(const struct ours *ours, struct span text, llhttp_errno_t error)
 {
+    if (has_extensions_in_a_row(ours, text))
+        return;
     if (ours->body == HTTP_REFUSED) {
         if (seen.message)
             expect_in_stricter(ours, error);
