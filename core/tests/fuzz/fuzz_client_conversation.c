@@ -55,6 +55,8 @@ struct peer {
     int fd; /* -1: none */
     bool answered, tunnel, closing;
     struct buf got, out;
+    unsigned last[CALLERS]; /* what it has carried of each; of two connections the gateway may have
+                               left one, with a request unread, for the other */
 };
 
 static struct world world;
@@ -63,11 +65,10 @@ static struct peer peers[PEERS];
 static unsigned caller_count, current;
 static uint64_t seen, asked; /* requests: at the target, and counted by the gateway before */
 static bool holding;
-static unsigned last_number[CALLERS];
 
 /* ---- the target: what reaches it */
 
-static void check_mark(const struct message *m, struct span text)
+static void check_mark(struct peer *peer, const struct message *m, struct span text)
 {
     struct span mark = message_get(m, MARK_REQUEST);
     unsigned client = CALLERS, number = 0;
@@ -78,11 +79,11 @@ static void check_mark(const struct message *m, struct span text)
     client = (unsigned)strtoul(copy, &end, 10);
     TALK_CHECK(*end == '-' && client < CALLERS, "whose it is", text);
     number = (unsigned)strtoul(end + 1, &end, 10);
-    TALK_CHECK(number >= last_number[client], "in order", text);
-    last_number[client] = number;
+    TALK_CHECK(number >= peer->last[client], "in order", text);
+    peer->last[client] = number;
 }
 
-static void check_request(const struct message *m, struct span text)
+static void check_request(struct peer *peer, const struct message *m, struct span text)
 {
     static const char *const never[] = {"keep-alive", "proxy-connection", "http2-settings",
                                         "proxy"};
@@ -115,7 +116,7 @@ static void check_request(const struct message *m, struct span text)
                                        "via"};
     for (size_t i = 0; i < COUNT_OF(once); i++)
         TALK_CHECK(message_count(m, once[i]) == 1, once[i], text);
-    check_mark(m, text);
+    check_mark(peer, m, text);
 }
 
 /* ---- what it answers, by words in the path */
@@ -201,6 +202,7 @@ static void take_in(unsigned listener)
         peer->fd = fd;
         peer->got.size = peer->out.size = 0;
         peer->answered = peer->tunnel = peer->closing = false;
+        memset(peer->last, 0, sizeof(peer->last));
     }
 }
 
@@ -234,7 +236,7 @@ static void listen_to(struct peer *peer)
     TALK_CHECK(reading != READ_BAD, message.why, text);
     if (message.head == 0 || (reading == READ_PART && !is_asked(&message, "early")))
         return;
-    check_request(&message, text);
+    check_request(peer, &message, text);
     if (!peer->answered)
         say_answer(peer, &message);
     peer->answered = reading == READ_PART;
@@ -371,7 +373,6 @@ static void begin(void)
     seen = 0;
     asked = world.slot->requests + world.slot->retries;
     holding = false;
-    memset(last_number, 0, sizeof(last_number));
     add_caller(false);
 }
 

@@ -340,7 +340,7 @@ static void judge(const struct answer *answer)
         reading = message_read(text, how, &model);
     }
     TALK_CHECK(model.head > 0 && model.status == answer->message->status,
-               "an answer that was not said to it", buf_view(&s->bytes));
+               "an answer that was not said to it", answer->text);
     check_fields(answer, &model);
     if (model.status == 101)
         TALK_CHECK(span_starts_with(span_from(text, model.size), answer->rest),
