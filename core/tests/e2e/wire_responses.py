@@ -199,6 +199,8 @@ CODINGS = [
 BODILESS = [
     passed("9110 9.3.2", "HEAD: a length without a body", full(CL5), full(CL5), gets="200h keep", asks=HEAD),
     passed("9110 9.3.2", "HEAD: chunked without a body", full(TE), full(), gets="200h keep", asks=HEAD),
+    refused("9112 6.1", "HEAD: a coding that is none", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunkedx\r\n\r\n",
+            asks=HEAD, gets="502h keep"),
     closing("9112 6.3", "HEAD: a body all the same is nobody's", full(CL5) + b"EVIL!", full(CL5),
             gets="200h keep", asks=HEAD),
     passed("9112 6.3", "204", full(line=b"HTTP/1.1 204 No Content\r\n"),

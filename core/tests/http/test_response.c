@@ -199,6 +199,8 @@ static const struct response_row {
     {"9112 6.3", "both", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", 0, true, NONE, 0, GOES},
     {"9112 6.1", "a coding in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n", 0, true, NONE, 0, GOES},
     {"9112 6.3", "a coding that is not chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n", 0, true, NONE, 0, GOES},
+    {"9112 6.3", "nor to HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n", TO_HEAD, true, NONE, 0, GOES},
+    {"9112 6.3", "nor of 304", "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: gzip\r\n", 0, true, NONE, 0, GOES},
     {"9110 8.6", "two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n", 0, true, NONE, 0, GOES},
     {"9112 6.3", "no number", "HTTP/1.1 200 OK\r\nContent-Length: five\r\n", 0, true, NONE, 0, GOES},
     {"9112 9.3", "close", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n", 0, false, LENGTH, 5, GOES},
