@@ -8,7 +8,8 @@ weir adds to all of them. A refused request has another one behind it (refused()
 What weir decides where the RFCs leave a choice, or where it differs from them on purpose:
 - trailer fields go on when Trailer announces any, in a body that stays in chunks; those that mean
   something to the gateway or frame, route and authenticate are dropped always, and so is what the head
-  has: policies have looked at it there. Without Trailer they are checked and dropped (RFC 9110 6.5.1);
+  has: policies have looked at it there. When one took a field away none goes on (trailers.c of
+  core/tests/gateway), and without Trailer they are checked and dropped (RFC 9110 6.5.1);
 - Connection cannot name away what the gateway and its policies rely on, such as Authorization;
 - Expect: 100-continue is passed on (RFC 9110 10.1.1), with a target that is known not to answer it weir
   answers (expect.py has both); other expectations are dropped;
