@@ -171,10 +171,11 @@ static bool is_bounded(const struct exchange *x)
 {
     return x->generation->settings.request_timeout_ms > 0 && x->state != STATE_TUNNEL;
 }
+/* In milliseconds, as deadlines are: in microseconds it could be a part of one too early. */
 static bool is_over_time(const struct exchange *x)
 {
     uint64_t limit_ms = (uint64_t)x->generation->settings.request_timeout_ms;
-    return is_bounded(x) && clock_mono_us() - x->begun_us >= limit_ms * 1000;
+    return is_bounded(x) && clock_mono_ms() - x->begun_us / 1000 >= limit_ms;
 }
 /* Nothing was said: whoever was waited for is to blame. */
 static enum step all_late(struct exchange *x)
@@ -252,7 +253,8 @@ static void deadline_passed(struct deadline *deadline)
 {
     struct exchange *x = CONTAINER_OF(deadline, struct exchange, deadline);
     request_log(&x->request, LOG_DEBUG, "deadline passed in state '%s'", rows[x->state].name);
-    go_with(x, UNLIKELY(is_over_time(x)) ? all_late(x) : rows[x->state].late(x));
+    bool all = rows[x->state].late == NULL || UNLIKELY(is_over_time(x));
+    go_with(x, all ? all_late(x) : rows[x->state].late(x));
 }
 
 /* ---- waiting policies */

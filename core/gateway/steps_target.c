@@ -480,6 +480,11 @@ static enum weir_err parse_response(struct exchange *x)
         x->out_head = (uint32_t)head_size;
         if (x->request.response.status >= 200 || x->request.response.status == 101)
             return WEIR_OK;
+        struct http_framing none; /* but a length or coding that is none makes it a bad one too */
+        if (http_frame_response(&x->request.response, false, false, &none, &reason) != WEIR_OK) {
+            request_log(&x->request, LOG_INFO, "interim answer refused: %s", reason);
+            return WEIR_ERR_TARGET_BAD;
+        }
         if (!pass_interim(x))
             return WEIR_ERR_CLOSED;
         x->free_retry = true;       /* its target was not gone: a try after this one counts */

@@ -235,8 +235,9 @@ enum weir_err request_response_started(struct weir_request *request)
     return err;
 }
 
-/* Fields that describe the body of a response, not the answer as a whole. */
-static bool describes_body(enum http_header_id id)
+/* Fields that describe the body of a response, or what its status asks for (426), not the answer as
+ * a whole. */
+static bool goes_with_body(enum http_header_id id)
 {
     static const enum http_header_id body[] = {
         HTTP_HEADER_CONTENT_TYPE,     HTTP_HEADER_CONTENT_LENGTH,
@@ -245,6 +246,7 @@ static bool describes_body(enum http_header_id id)
         HTTP_HEADER_CONTENT_RANGE,    HTTP_HEADER_TRANSFER_ENCODING,
         HTTP_HEADER_TRAILER,          HTTP_HEADER_ETAG,
         HTTP_HEADER_LAST_MODIFIED,    HTTP_HEADER_ACCEPT_RANGES,
+        HTTP_HEADER_UPGRADE,          HTTP_HEADER_CONNECTION,
     };
     for (size_t i = 0; i < COUNT_OF(body); i++)
         if (body[i] == id)
@@ -256,7 +258,7 @@ void response_offer(struct weir_request *request)
 {
     struct http_headers *headers = &request->response.headers;
     for (size_t i = 0; request->has_response && i < headers->count; i++)
-        if (describes_body((enum http_header_id)headers->items[i].id))
+        if (goes_with_body((enum http_header_id)headers->items[i].id))
             headers->items[i].flags |= FIELD_REPLACED;
 }
 

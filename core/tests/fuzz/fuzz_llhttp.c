@@ -42,6 +42,7 @@ static const struct {
     {"the method is too long", "our limit"},
     {"Transfer-Encoding is not chunked", "RFC 9112 6.1: we decode no other coding; of responses llhttp reads until close"},
     {"Content-Length beside Transfer-Encoding", "RFC 9112 6.3 (3); llhttp passes over an empty coding"},
+    {"Content-Length is not a number", "RFC 9110 8.6 (anticipate overflow): over 63 bits is none to us, to llhttp over 64"},
     {"Transfer-Encoding in HTTP/1.0", "RFC 9112 6.1: such a message is faulty"},
     {"not a status line", "RFC 9112 4; llhttp takes other versions and a short status"},
     {"a status below 100", "RFC 9110 15"},
