@@ -312,7 +312,7 @@ def test_an_idle_tunnel_is_cut_and_a_busy_one_is_not():
             time.sleep(0.2)
         begun = time.monotonic()
         assert conn.ended()
-        assert 0.8 < time.monotonic() - begun < 5
+        assert 0.3 < time.monotonic() - begun < 5  # since the last byte, a moment before
         conn.sock.close()
 
 
