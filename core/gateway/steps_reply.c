@@ -103,11 +103,17 @@ enum step step_reply_headers(struct exchange *x)
 
 /* ---- send reply */
 
+/* A head that was refused or did not come to its end says it by its first bytes. */
+static bool is_for_head(const struct exchange *x)
+{
+    return x->request.head.method_id == HTTP_METHOD_HEAD ||
+           (x->head_size == 0 && span_starts_with(span_of(x->in, x->in_size), SPAN("HEAD ")));
+}
+
 static bool has_no_body(const struct exchange *x)
 {
     unsigned status = x->request.response.status;
-    return x->request.head.method_id == HTTP_METHOD_HEAD || status == 204 || status == 304 ||
-           x->request.reply.body.size == 0;
+    return is_for_head(x) || status == 204 || status == 304 || x->request.reply.body.size == 0;
 }
 
 static enum step begin_reply(struct exchange *x)

@@ -121,7 +121,8 @@ static void check_shape(const struct answer *answer)
 static bool is_replaced(const struct answer *answer)
 {
     unsigned status = answer->message->status;
-    return answer->record->from_target && (status == 500 || status == 502 || status == 504) &&
+    return answer->record->from_target &&
+           (status == 408 || status == 500 || status == 502 || status == 504) &&
            message_count(answer->message, MARK_ANSWER) == 0;
 }
 
