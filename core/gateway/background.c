@@ -5,14 +5,12 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "base/give_way.h"
 #include "net/loop.h"
 
 /* A request passes the loop several times, so a slice is a fraction of what it may be late by. */
-enum { SLICE_US = 200, STACK_SIZE = 8 << 20, NICER = 5, LONG_SLICE_NS = 20000000 };
+enum { SLICE_US = 200, STACK_SIZE = 8 << 20 };
 
 /* The semaphores are all that loop and thread share at one time: between `go` and `told` everything
  * here belongs to the thread, else to the loop. A lock could be held by the thread while it is
@@ -53,31 +51,6 @@ static void tell(struct background *background)
     loop_async_send(&background->async);
 }
 
-/* sched_setattr(2), which glibc has no wrapper for; the first version of its argument. */
-struct attributes {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period; /* ns */
-};
-
-/* Of this thread alone, from where the process stands, and for good: nobody may go back without a
- * privilege. SCHED_BATCH: it does not take the processor from one that wakes. From Linux 6.12 on a
- * thread may name its slice, and one that wakes takes the processor at once from one whose slice is
- * longer than its own; before, it may have to wait for the end of the slice. */
-static void yield_to_others(void)
-{
-    int nice = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid)) + NICER;
-    const struct attributes attributes = {
-        .size = sizeof(attributes),
-        .policy = SCHED_BATCH,
-        .nice = nice > 19 ? 19 : nice,
-        .runtime = LONG_SLICE_NS,
-    };
-    (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
-}
-
 /* As many steps as there are for the thread; `at` stays at the last one. */
 static enum weir_err run_beside(struct job *job)
 {
@@ -102,7 +75,7 @@ static void *thread_main(void *arg)
             return NULL;
         struct job *job = current(background);
         if (job->heavy && !yields)
-            yield_to_others();
+            give_way(); /* for good: nobody may go back without a privilege */
         yields = yields || job->heavy;
         background->result = run_beside(job);
         background->work = NULL;

@@ -12,13 +12,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/give_way.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/write.h"
 #include "net/deadline.h"
 #include "net/loop.h"
 
-enum { REPORT_MAX = 32 << 20, TRIAL_NICE = 5, LAST_WORDS_MS = 2000 };
+enum { REPORT_MAX = 32 << 20, LAST_WORDS_MS = 2000 };
 
 struct probe {
     struct instance *instance;
@@ -147,7 +148,7 @@ _Noreturn static void run_child(struct instance *instance, const struct revision
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)setpriority(PRIO_PROCESS, 0, TRIAL_NICE); /* requests come first */
+    give_way(); /* requests come first */
     random_reseed();
     log_set_role("probe");
     int code = probe_compile(instance, revision, plugins, shared, &report);
