@@ -408,8 +408,7 @@ bool forward_trailers(const struct exchange *x, enum direction direction)
         return false;
     if (!is_up)
         return wants_trailers(x);
-    return !x->from_memory &&
-           http_headers_first(headers, HTTP_HEADER_TRAILER) != NULL;
+    return !x->from_memory && http_headers_first(headers, HTTP_HEADER_TRAILER) != NULL;
 }
 
 /* Trailer goes with the fields that it announces (RFC 9110 6.6.2). */

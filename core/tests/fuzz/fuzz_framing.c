@@ -87,7 +87,7 @@ static void check_response(const struct http_response_head *head, bool to_head, 
     bool bare = to_head || head->status < 200 || head->status == 204 || head->status == 304 ||
                 (to_connect && head->status / 100 == 2);
     bool good = !contradicts_itself(&claim, head->minor_version) && claim.sizes < 2 &&
-                (bare || claim.codings == 0 || (claim.codings == 1 && claim.chunked));
+                (claim.codings == 0 || (claim.codings == 1 && claim.chunked));
     enum weir_err error = http_frame_response(head, to_head, to_connect, &framing, &reason);
     CHECK_THAT((error == WEIR_OK) == good);
     CHECK_THAT(good || (error == WEIR_ERR_TARGET_BAD && reason != NULL && *reason != '\0'));
