@@ -94,12 +94,7 @@ void overload_answer(struct conn *conn)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
                                  "Content-Length: 0\r\nConnection: close\r\n\r\n";
-    union {
-        const char *from;
-        void *to;
-    } bytes = {.from = answer};
-    struct iovec part = {bytes.to, sizeof(answer) - 1};
-    (void)conn_writev(conn, &part, 1);
+    (void)conn_write(conn, span_of(answer, sizeof(answer) - 1));
 }
 
 /* ---- who makes room */

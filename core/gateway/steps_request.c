@@ -295,14 +295,8 @@ enum step step_route(struct exchange *x)
 /* A client that asked to be told may send its body now. */
 void say_continue(struct exchange *x)
 {
-    static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    union {
-        const char *from;
-        void *to;
-    } bytes = {.from = line};
-    struct iovec part = {bytes.to, sizeof(line) - 1};
     if (x->continue_expected && x->up.at == x->up.size && x->request.head.minor_version > 0)
-        (void)conn_writev(x->client->conn, &part, 1);
+        (void)conn_write(x->client->conn, SPAN("HTTP/1.1 100 Continue\r\n\r\n"));
     x->continue_expected = false;
 }
 

@@ -447,12 +447,7 @@ static bool pass_interim(struct exchange *x)
     http_headers_clear(&response->headers); /* they are not those of what comes next */
     if (!span_is_set(head))
         return true;
-    union {
-        const char *from;
-        void *to;
-    } bytes = {.from = head.data}; /* writev does not write to it */
-    struct iovec part = {bytes.to, head.size};
-    ssize_t sent = conn_writev(client->conn, &part, 1);
+    ssize_t sent = conn_write(client->conn, head);
     /* A client that does not read can do without; TLS may hold a part of it. */
     return sent == (ssize_t)head.size || (sent < 0 && !client->tls);
 }

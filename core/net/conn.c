@@ -205,6 +205,16 @@ ssize_t conn_writev(struct conn *conn, const struct iovec *parts, int count)
     return sent;
 }
 
+ssize_t conn_write(struct conn *conn, struct span bytes)
+{
+    union {
+        const char *from;
+        void *to;
+    } data = {.from = bytes.data}; /* writev does not write to it */
+    const struct iovec part = {data.to, bytes.size};
+    return conn_writev(conn, &part, 1);
+}
+
 void conn_shutdown_write(struct conn *conn)
 {
     CHECK(conn, CONN);

@@ -47,6 +47,8 @@ ssize_t conn_read(struct conn *conn, void *buf, size_t size);
  * or a short write `writable` follows, and the next call must go on with the same bytes (TLS relies
  * on it). */
 ssize_t conn_writev(struct conn *conn, const struct iovec *parts, int count);
+/* The same for one piece. */
+ssize_t conn_write(struct conn *conn, struct span bytes);
 /* No more writes: the other side reads the end. */
 void conn_shutdown_write(struct conn *conn);
 

@@ -102,9 +102,6 @@ static void check_request(struct peer *peer, const struct message *m, struct spa
                    (message_count(m, "expect") == 1 &&
                     span_equal(message_get(m, "expect"), SPAN("100-continue"))),
                "Expect", text);
-    TALK_CHECK(message_count(m, "expect") == 0 ||
-                   span_equal_nocase(message_get(m, "expect"), SPAN("100-continue")),
-               "Expect", text);
     TALK_CHECK(message_count(m, "te") == 0 || span_equal(message_get(m, "te"), SPAN("trailers")),
                "TE", text);
     static const char *const once[] = {"x-forwarded-for",
