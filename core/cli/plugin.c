@@ -1,6 +1,7 @@
 /* weir plugin list | schema NAME [--markdown] | inspect FILE | swap … | rollback … (swap.c) */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "cli/schema.h"
@@ -103,6 +104,28 @@ static int inspect(const char *path)
     return CLI_OK;
 }
 
+/* What an author does is not the gateway's: a program of its own, of the package weir-dev. */
+static int author(char **argv)
+{
+    char path[4096];
+    if (!cli_beside("/lib/weir/weir-plugin", path, sizeof(path)))
+        return CLI_FAILED;
+    argv[0] = path;
+    (void)execv(path, argv);
+    (void)fprintf(stderr, "weir: cannot start %s: %s%s\n", path, strerror(errno),
+                  errno == ENOENT ? " (is the package weir-dev installed?)" : "");
+    return CLI_FAILED;
+}
+
+static bool is_author_verb(struct span verb)
+{
+    static const char *const verbs[] = {"new", "build", "test", "bench", "fuzz", "replay"};
+    for (size_t i = 0; i < COUNT_OF(verbs); i++)
+        if (span_equal(verb, span_text(verbs[i])))
+            return true;
+    return false;
+}
+
 int cli_plugin(int argc, char **argv)
 {
     struct span verb = argc < 2 ? SPAN_NONE : span_text(argv[1]);
@@ -112,6 +135,8 @@ int cli_plugin(int argc, char **argv)
         return cli_plugin_swap(argc - 2, argv + 2);
     if (span_equal(verb, SPAN("rollback")))
         return cli_plugin_rollback(argc - 2, argv + 2);
+    if (is_author_verb(verb))
+        return author(argv);
     bool is_list = span_equal(verb, SPAN("list"));
     const char *prefix = is_list ? cli_prefix(argc - 1, argv + 1) : NULL;
     if (is_list && prefix == NULL)

@@ -144,20 +144,24 @@ int cli_main(int argc, char **argv)
     return verb->run(argc - 1, argv + 1);
 }
 
+bool cli_beside(const char *rest, char *out, size_t size)
+{
+    ssize_t length = readlink("/proc/self/exe", out, size);
+    struct span self = span_of(out, length < 0 ? 0 : (size_t)length);
+    for (int up = 0; up < 2; up++)
+        while (self.size > 0 && self.data[--self.size] != '/')
+            continue;
+    int tail = snprintf(out + self.size, size - self.size, "%s", rest);
+    return tail >= 0 && (size_t)tail < size - self.size;
+}
+
 const char *cli_plugin_folder(void)
 {
     static char path[4096];
     const char *given = getenv("WEIR_PLUGIN_PATH");
     if (given != NULL && given[0] != '\0')
         return given;
-    ssize_t size = readlink("/proc/self/exe", path, sizeof(path) - 1);
-    struct span self = span_of(path, size < 0 ? 0 : (size_t)size);
-    /* …/bin/weir -> …/lib/weir/plugins, in a build tree and in an install prefix alike. */
-    for (int up = 0; up < 2; up++)
-        while (self.size > 0 && self.data[--self.size] != '/')
-            continue;
-    (void)snprintf(path + self.size, sizeof(path) - self.size, "/lib/weir/plugins");
-    return path;
+    return cli_beside("/lib/weir/plugins", path, sizeof(path)) ? path : "";
 }
 
 static char copies[4096];

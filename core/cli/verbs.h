@@ -51,6 +51,9 @@ int cli_ask(const char *prefix, const char *question, uint32_t timeout_ms);
 int cli_ask_for(const char *prefix, const char *question, uint32_t timeout_ms,
                 struct buf *out_answer, struct span *out_text);
 
+/* PREFIX of PREFIX/bin/weir, in a build tree and in an install prefix alike, and `rest` behind it.
+ * false: it is too long. */
+bool cli_beside(const char *rest, char *out, size_t size);
 /* Where plugins are: WEIR_PLUGIN_PATH, else lib/weir/plugins beside the folder of this binary.
  * Static storage. */
 const char *cli_plugin_folder(void);

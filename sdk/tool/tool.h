@@ -1,0 +1,40 @@
+/* weir-plugin: what `weir plugin` starts for the work of an author (new, build, test, bench, fuzz,
+ * replay). It comes with the package weir-dev and stands on the test kit, so that the gateway's own
+ * program stays free of both. One table of verbs in main.c, one file for each verb. */
+#ifndef WEIR_TOOL_H
+#define WEIR_TOOL_H
+
+#include <stdbool.h>
+
+enum tool_exit { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2, TOOL_BAD_CONFIG = 3 };
+
+/* argv[0] is the verb; the answer is the exit code. */
+int tool_new(int argc, char **argv);
+int tool_build(int argc, char **argv);
+int tool_test(int argc, char **argv);
+int tool_bench(int argc, char **argv);
+int tool_fuzz(int argc, char **argv);
+int tool_replay(int argc, char **argv);
+
+/* The usage line of `verb`, after a sentence about what was wrong, to stderr; TOOL_USAGE. */
+int tool_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A folder that `weir plugin new` made, or one of the same shape:
+ *     CMakeLists.txt  NAME.c or NAME.cc  test.c  README.md  weir.yaml  build/NAME.so
+ * weir.yaml is the example configuration: bench, fuzz and `weir run` take it as it stands. */
+struct project {
+    char name[64];
+    char folder[3584]; /* absolute */
+    char build[3600];  /* FOLDER/build, or FOLDER/build/sanitized */
+    char image[3700];  /* the built .so */
+    char config[3600]; /* FOLDER/weir.yaml */
+};
+
+/* The project that `folder` (NULL: the current one) is, by its CMakeLists.txt. false: it is none,
+ * said so on stderr. */
+bool project_open(const char *folder, bool sanitized, struct project *out);
+/* Configure it when that was not done, and build it: with -fsanitize=address,undefined when it was
+ * opened so. What the compiler says goes to stderr. */
+bool project_build(const struct project *project);
+
+#endif
