@@ -316,7 +316,9 @@ static void write_host(struct http_writer *w, struct exchange *x)
     const struct weir_request *request = &x->request;
     struct span client = http_headers_get(&request->head.headers, HTTP_HEADER_HOST);
     http_write_span(w, SPAN("Host: "));
-    if (span_is_set(request->host_override)) {
+    if (UNLIKELY(request->head.method_id == HTTP_METHOD_CONNECT)) {
+        http_write_span(w, request->head.authority);
+    } else if (span_is_set(request->host_override)) {
         http_write_span(w, request->host_override);
     } else if (request->route->preserve_host && span_is_set(client)) {
         http_write_span(w, client);
@@ -515,9 +517,11 @@ static void write_response_framing(struct http_writer *w, const struct exchange 
         http_write_header_u64(w, SPAN("Content-Length"), x->response_framing.length);
     if (!x->close_client) {
         http_write_span(w, SPAN("Connection: keep-alive\r\n"));
-    } else if (x->tunnel.open) {
-        http_write_span(w, SPAN("Connection: Upgrade\r\n"));
-        http_write_header(w, SPAN("Upgrade"), x->upgrade);
+    } else if (x->tunnel.open) { /* that of CONNECT has no name */
+        if (span_is_set(x->upgrade)) {
+            http_write_span(w, SPAN("Connection: Upgrade\r\n"));
+            http_write_header(w, SPAN("Upgrade"), x->upgrade);
+        }
     } else {
         http_write_span(w, SPAN("Connection: close\r\n"));
     }

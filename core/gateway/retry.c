@@ -52,7 +52,7 @@ bool retry_is_idempotent(const struct exchange *x)
 {
     enum http_method method = retry_sent_method(x);
     return method != HTTP_METHOD_POST && method != HTTP_METHOD_PATCH &&
-           method != HTTP_METHOD_UNKNOWN;
+           method != HTTP_METHOD_CONNECT && method != HTTP_METHOD_UNKNOWN;
 }
 
 /* What can be sent whole, was not answered in part, and may be done twice or has left no byte with

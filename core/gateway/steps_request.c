@@ -122,15 +122,25 @@ static enum step count_forwards(struct exchange *x)
     return err == WEIR_OK ? STEP_NEXT : step_fail(x, err, false);
 }
 
+static enum step refuse_method(struct exchange *x)
+{
+    /* RFC 9110 15.5.6: what this server lets pass; a route may let pass less. */
+    static const struct span allowed = SPAN("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    enum weir_err err =
+        http_headers_set(&x->request.response.headers, HTTP_HEADER_ALLOW, SPAN("Allow"), allowed);
+    return step_fail(x, err == WEIR_OK ? WEIR_ERR_METHOD_REFUSED : err, true);
+}
+
 static enum step check_method(struct exchange *x)
 {
     const struct http_request_head *head = &x->request.head;
-    if (head->method_id == HTTP_METHOD_TRACE || head->method_id == HTTP_METHOD_CONNECT) {
-        /* RFC 9110 15.5.6: what this server lets pass; a route may let pass less. */
-        static const struct span allowed = SPAN("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        enum weir_err err = http_headers_set(&x->request.response.headers, HTTP_HEADER_ALLOW,
-                                             SPAN("Allow"), allowed);
-        return step_fail(x, err == WEIR_OK ? WEIR_ERR_METHOD_REFUSED : err, true);
+    if (head->method_id == HTTP_METHOD_TRACE)
+        return refuse_method(x);
+    if (UNLIKELY(head->method_id == HTTP_METHOD_CONNECT)) {
+        if (x->framing.kind != HTTP_BODY_NONE)
+            return refuse(x, WEIR_ERR_BAD_REQUEST, "a body of CONNECT (RFC 9110 9.3.6)");
+        x->close_client = true; /* what follows may be meant for a tunnel that is not there */
+        return STEP_NEXT;
     }
     if (LIKELY(head->method_id != HTTP_METHOD_OPTIONS))
         return STEP_NEXT;
@@ -181,6 +191,9 @@ static enum step check_body(struct exchange *x)
 static enum step check_path(struct exchange *x)
 {
     struct weir_request *request = &x->request;
+    if (UNLIKELY(request->head.method_id ==
+                 HTTP_METHOD_CONNECT)) /* routes have paths, it has none */
+        request->head.path = SPAN("/");
     struct span raw = request->head.path;
     request->query = request->head.query;
     if (http_path_is_normal(raw)) {
@@ -234,7 +247,9 @@ static struct span redirect_page(struct exchange *x, unsigned status)
 static enum step to_https(struct exchange *x)
 {
     struct weir_request *request = &x->request;
-    unsigned status = (unsigned)request->route->https_redirect_status_code;
+    bool is_connect =
+        request->head.method_id == HTTP_METHOD_CONNECT; /* it goes to no other place */
+    unsigned status = is_connect ? 426 : (unsigned)request->route->https_redirect_status_code;
     struct http_headers *headers = &request->response.headers;
     enum weir_err err;
     if (status == 426) {
@@ -266,20 +281,32 @@ static void keep_captures(struct exchange *x)
     request->capture_names = x->match.names == NULL ? NULL : x->match.names->names;
 }
 
+/* RFC 9112 3.2: they are one and the same; who reads the other one must not be told otherwise. */
+static bool names_two_hosts(const struct http_request_head *head)
+{
+    const struct http_header *host = http_headers_first(&head->headers, HTTP_HEADER_HOST);
+    return host != NULL && !span_equal_nocase(host->value, head->authority);
+}
+
 enum step step_route(struct exchange *x)
 {
     struct weir_request *request = &x->request;
+    bool is_connect = request->head.method_id == HTTP_METHOD_CONNECT;
     struct route_query query = {
         .method = request->head.method,
-        .host = http_headers_get(&request->head.headers, HTTP_HEADER_HOST),
+        .host = is_connect ? request->head.authority
+                           : http_headers_get(&request->head.headers, HTTP_HEADER_HOST),
         .port = request->port,
         .path = request->path,
         .headers = &request->head.headers,
         .sni = request->tls ? conn_sni(x->client->conn) : SPAN_NONE,
         .tls = request->tls,
+        .method_named = is_connect, /* a tunnel is nothing that a route gets unasked */
     };
     if (!router_match(x->generation->router, &query, &x->match))
-        return step_fail(x, WEIR_ERR_NO_ROUTE, false);
+        return is_connect ? refuse_method(x) : step_fail(x, WEIR_ERR_NO_ROUTE, false);
+    if (UNLIKELY(is_connect) && names_two_hosts(&request->head))
+        return refuse(x, WEIR_ERR_BAD_REQUEST, "Host is not the target of CONNECT");
     request->route = x->match.route;
     request->service = x->match.service;
     keep_captures(x);
@@ -377,6 +404,10 @@ static enum weir_err target_of(struct exchange *x)
 {
     struct weir_request *request = &x->request;
     struct span path, query = request->query;
+    if (UNLIKELY(request->head.method_id == HTTP_METHOD_CONNECT)) {
+        request->upstream_path = request->head.authority; /* RFC 9112 3.2.3 */
+        return WEIR_OK;
+    }
     TRY(upstream_path(x, &path));
     if (!span_is_set(query)) {
         request->upstream_path = path;

@@ -388,11 +388,15 @@ static enum step answer_is_bad(struct exchange *x)
     return step_fail(x, WEIR_ERR_TARGET_BAD, true);
 }
 
-/* Where the answer ends; one that switches protocols has no end of its own. */
-static enum weir_err frame_switch(struct exchange *x, const char **reason)
+/* Where the answer ends; one that a tunnel follows has no end of its own. */
+static enum weir_err frame_answer(struct exchange *x, bool to_head, const char **reason)
 {
+    const struct http_response_head *response = &x->request.response;
+    bool to_connect = x->request.head.method_id == HTTP_METHOD_CONNECT;
     x->response_framing = (struct http_framing){.kind = HTTP_BODY_NONE};
-    return tunnel_agree(x, reason) ? WEIR_OK : WEIR_ERR_TARGET_BAD;
+    if (response->status != 101)
+        TRY(http_frame_response(response, to_head, to_connect, &x->response_framing, reason));
+    return !tunnel_is_answer(x) || tunnel_agree(x, reason) ? WEIR_OK : WEIR_ERR_TARGET_BAD;
 }
 
 static enum step frame_response(struct exchange *x)
@@ -401,10 +405,7 @@ static enum step frame_response(struct exchange *x)
     struct weir_request *request = &x->request;
     bool head_asked = retry_sent_method(x) == HTTP_METHOD_HEAD;
     bool head_wanted = request->head.method_id == HTTP_METHOD_HEAD;
-    enum weir_err err = request->response.status == 101
-                            ? frame_switch(x, &reason)
-                            : http_frame_response(&request->response, head_asked || head_wanted,
-                                                  false, &x->response_framing, &reason);
+    enum weir_err err = frame_answer(x, head_asked || head_wanted, &reason);
     if (err != WEIR_OK) {
         request_log(&x->request, LOG_INFO, "answer refused: %s", reason);
         return answer_is_bad(x);

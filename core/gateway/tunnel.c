@@ -1,8 +1,9 @@
 /* Upgrade: what the target is offered, whether its 101 is an answer to that, and the tunnel that
- * follows (RFC 9110 7.8, RFC 9112 9.9). A tunnel is two relays whose bodies end with their
- * connections: nothing is parsed, nothing more is read from one side than the other has taken. It
- * is part of its exchange, so it pins the generation it began with, is awaited by a drain, and has
- * its log phase at its end. Body hooks never see it. */
+ * follows (RFC 9110 7.8, RFC 9112 9.9). CONNECT is answered by the same tunnel: the target is asked
+ * as the next proxy (RFC 9110 9.3.6), the gateway itself dials nobody that a client names. A tunnel
+ * is two relays whose bodies end with their connections: nothing is parsed, nothing more is read
+ * from one side than the other has taken. It is part of its exchange, so it pins the generation it
+ * began with, is awaited by a drain, and has its log phase at its end. Body hooks never see it. */
 #include "gateway/exchange.h"
 
 enum { TUNNEL_BUFFER = 16 * 1024 }; /* of each direction */
@@ -33,7 +34,8 @@ static bool is_offered(const struct exchange *x)
 {
     const struct http_request_head *head = &x->request.head;
     enum protocol service = x->request.service->protocol;
-    return head->minor_version > 0 && (service == PROTOCOL_HTTP || service == PROTOCOL_HTTPS) &&
+    return head->minor_version > 0 && head->method_id != HTTP_METHOD_CONNECT &&
+           (service == PROTOCOL_HTTP || service == PROTOCOL_HTTPS) &&
            http_headers_connection_has(&head->headers, SPAN("upgrade"));
 }
 
@@ -108,27 +110,42 @@ static bool is_of_offer(struct span answer, struct span offer)
     return any;
 }
 
+bool tunnel_is_answer(const struct exchange *x)
+{
+    unsigned status = x->request.response.status;
+    return status == 101 || (x->request.head.method_id == HTTP_METHOD_CONNECT && status / 100 == 2);
+}
+
+/* What is wrong with a 101; NULL: nothing. */
+static const char *fault_of_switch(const struct exchange *x)
+{
+    const struct http_response_head *response = &x->request.response;
+    const struct http_headers *headers = &response->headers;
+    if (!span_is_set(x->upgrade))
+        return "101 without having been asked";
+    if (response->minor_version == 0)
+        return "101 in HTTP/1.0";
+    if (!http_headers_connection_has(headers, SPAN("upgrade")))
+        return "101 whose Connection does not say upgrade";
+    if (http_headers_count(headers, HTTP_HEADER_UPGRADE, SPAN_NONE) != 1 ||
+        !is_of_offer(http_headers_get(headers, HTTP_HEADER_UPGRADE), x->upgrade))
+        return "101 to another protocol than was offered";
+    return NULL;
+}
+
 bool tunnel_agree(struct exchange *x, const char **reason)
 {
-    struct http_response_head *response = &x->request.response;
-    struct http_headers *headers = &response->headers;
-    struct span answer = http_headers_get(headers, HTTP_HEADER_UPGRADE);
-    if (!span_is_set(x->upgrade))
-        *reason = "101 without having been asked";
-    else if (!x->up.finished || x->up_active)
-        *reason = "101 before the request was there";
-    else if (response->minor_version == 0)
-        *reason = "101 in HTTP/1.0";
-    else if (!http_headers_connection_has(headers, SPAN("upgrade")))
-        *reason = "101 whose Connection does not say upgrade";
-    else if (http_headers_count(headers, HTTP_HEADER_UPGRADE, SPAN_NONE) != 1 ||
-             !is_of_offer(answer, x->upgrade))
-        *reason = "101 to another protocol than was offered";
-    else
-        x->tunnel.agreed = true;
-    if (!x->tunnel.agreed)
+    struct http_headers *headers = &x->request.response.headers;
+    bool is_switch = x->request.response.status == 101;
+    const char *fault = is_switch ? fault_of_switch(x) : NULL;
+    if (fault == NULL && (!x->up.finished || x->up_active))
+        fault = "a tunnel before the request was there";
+    if (fault != NULL) {
+        *reason = fault;
         return false;
-    x->upgrade = answer;
+    }
+    x->tunnel.agreed = true;
+    x->upgrade = is_switch ? http_headers_get(headers, HTTP_HEADER_UPGRADE) : SPAN_NONE;
     (void)http_headers_remove(headers, HTTP_HEADER_CONTENT_LENGTH, SPAN_NONE); /* it has no body */
     return true;
 }
@@ -170,7 +187,7 @@ static void begin_up(struct exchange *x)
     x->from_memory = false;
 }
 
-/* And what the target has sent behind its 101. */
+/* And what the target has sent behind its answer. */
 static enum step begin_down(struct exchange *x)
 {
     struct relay *down = &x->down;
@@ -224,7 +241,7 @@ static const struct conn_events of_client = {.readable = client_readable,
 static const struct conn_events of_target = {.readable = target_readable,
                                              .writable = target_writable};
 
-/* A policy has made another answer of the 101: there is no tunnel, and no body. */
+/* A policy has made another answer of it: there is no tunnel, and no body. */
 static enum step refused(struct exchange *x)
 {
     x->request.reply =
@@ -236,7 +253,7 @@ static enum step begin(struct exchange *x)
 {
     struct tunnel *tunnel = &x->tunnel;
     uint64_t now_us = clock_mono_us();
-    if (x->request.response.status != 101)
+    if (!tunnel_is_answer(x))
         return refused(x);
     *tunnel = (struct tunnel){
         .agreed = true, .open = true, .ready = {true, true}, .moved_us = {now_us, now_us}};

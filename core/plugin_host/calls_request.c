@@ -211,6 +211,10 @@ weir_status call_method_set(weir_request *request, weir_str method)
         return WEIR_PHASE;
     if (!http_name_is_valid(span_of_str(method))) /* a token, like a field's name */
         return WEIR_INVALID;
+    /* A tunnel is what the client asked for, or it is none. */
+    if (request->head.method_id == HTTP_METHOD_CONNECT ||
+        http_method_of(span_of_str(method)) == HTTP_METHOD_CONNECT)
+        return WEIR_INVALID;
     return keep_text(request, method, &request->method_override);
 }
 

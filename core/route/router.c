@@ -272,6 +272,8 @@ static void search_bucket(struct search *search, uint32_t bucket)
         const uint32_t *ranks = router->paths.values + node->values;
         for (uint32_t i = 0; i < node->value_count && ranks[i] < search->best; i++) {
             const struct entry *entry = &router->entries[ranks[i]];
+            if (UNLIKELY(search->view.query->method_named) && entry->route->methods.count == 0)
+                continue;
             if (entry->conditions != NULL &&
                 !conditions_hold(entry->conditions, search->router->regexes, &search->view))
                 continue;

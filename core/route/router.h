@@ -33,6 +33,7 @@ struct route_query {
     const struct http_headers *headers;
     struct span sni; /* unset: none */
     bool tls;
+    bool method_named; /* only a route that names the method may take it */
 };
 
 struct route_match {

@@ -216,8 +216,9 @@ METHODS = [
         "405 keep", []),
     Row("9110 9.3.8", "with Max-Forwards too", ask(b"Max-Forwards: 0\r\n", method=b"TRACE"),
         "405 keep", []),
+    # And is the last of its connection: what follows may be meant for a tunnel. More: connect.py
     Row("9110 9.3.6", "CONNECT is refused", ask(method=b"CONNECT", target=b"h:443"),
-        "405 keep", []),
+        "405 close", []),
     refused("9112 3.2.3", "CONNECT to a path", ask(method=b"CONNECT")),
     refused("9112 3.2.3", "CONNECT without a port", ask(method=b"CONNECT", target=b"h")),
     refused("9112 3.2.3", "CONNECT to an absolute target", ask(method=b"CONNECT", target=b"http://h:1/")),

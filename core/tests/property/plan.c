@@ -27,6 +27,11 @@ static uint16_t options_status(const struct message *m, bool *out_refused)
     return span_equal(m->path, SPAN("*")) || (count == 1 && zero) ? 200 : 0; /* 9110 7.6.2 */
 }
 
+static bool is_connect(const struct message *m)
+{
+    return span_equal(m->method, SPAN("CONNECT"));
+}
+
 /* PASSED, LOCAL, REFUSED: by the head alone. */
 static enum fate fate_of_head(const struct message *m, uint16_t *out_status)
 {
@@ -34,7 +39,9 @@ static enum fate fate_of_head(const struct message *m, uint16_t *out_status)
     size_t size;
     bool refused = false;
     *out_status = 0;
-    if (span_equal(m->method, SPAN("TRACE")) || span_equal(m->method, SPAN("CONNECT")))
+    if (is_connect(m) && has_body(m)) /* 9110 9.3.6 */
+        return FATE_REFUSED;
+    if (span_equal(m->method, SPAN("TRACE")) || is_connect(m))
         *out_status = 405;
     else if (span_equal(m->method, SPAN("OPTIONS")))
         *out_status = options_status(m, &refused);
@@ -58,7 +65,7 @@ static struct planned plan_one(struct span text, const struct message *m)
         return p;
     }
     p.fate = fate_of_head(m, &p.status);
-    p.closes = !m->keep_alive || m->body != WHOLE;
+    p.closes = !m->keep_alive || m->body != WHOLE || is_connect(m);
     p.is_old = m->minor == 0;
     p.may_continue = has_body(m) && m->minor > 0 &&
                      span_equal_nocase(message_field(m, "expect"), SPAN("100-continue"));

@@ -235,7 +235,7 @@ static void misreport(struct peer *p, const struct message *m)
         bench.streams[s->number % STREAMS_KEPT].next = next_passed(s, s->next) + 1;
     } else if (strcmp(how, "field") == 0) {
         insert(p, line, "X-Evil: 1\r\n", 11);
-    } else if (strcmp(how, "body") == 0 && m->payload.size > 0) {
+    } else if (strcmp(how, "body") == 0 && m->sized && m->payload.size > 0) {
         p->data[m->body_at] = (char)(p->data[m->body_at] ^ 1);
     } else if (strcmp(how, "hop") == 0) {
         insert(p, line, "Keep-Alive: timeout=5\r\n", 23);
