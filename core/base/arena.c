@@ -299,6 +299,14 @@ struct span arena_printf(struct arena *arena, const char *format, ...)
     return span_of(text, (size_t)size);
 }
 
+size_t arena_extra(const struct arena *arena)
+{
+    size_t extra = 0;
+    for (const struct arena_chunk *chunk = arena->chunks; chunk->next != NULL; chunk = chunk->next)
+        extra += chunk->size;
+    return extra;
+}
+
 size_t arena_used(const struct arena *arena)
 {
     return arena->before + (size_t)(arena->at - arena->start);

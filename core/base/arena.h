@@ -86,6 +86,8 @@ struct span arena_printf(struct arena *arena, const char *format, ...) WEIR_PRIN
  * bound). */
 size_t arena_used(const struct arena *arena);
 void arena_limit(struct arena *arena, size_t bytes);
+/* Memory of the chunks behind the first one: what arena_reset() gives back. */
+size_t arena_extra(const struct arena *arena);
 
 #define arena_new(arena, type) ((type *)arena_zalloc((arena), sizeof(type)))
 #define arena_array(arena, type, count) ((type *)arena_zalloc_array((arena), (count), sizeof(type)))

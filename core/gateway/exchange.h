@@ -231,7 +231,8 @@ WEIR_MUST_USE enum weir_err tunnel_offer(struct exchange *x);
 void tunnel_tell_upgrade(struct exchange *x);
 /* The answer, final or that of a policy, is one that a tunnel follows. */
 bool tunnel_is_answer(const struct exchange *x);
-/* The target's head is such a one: whether it was asked for (then x->tunnel.agreed), else *reason. */
+/* The target's head is such a one: whether it was asked for (then x->tunnel.agreed), else *reason.
+ */
 bool tunnel_agree(struct exchange *x, const char **reason);
 
 /* A wakeup for the request body alone: pump it, then wait on. */

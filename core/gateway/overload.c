@@ -188,7 +188,8 @@ void overload_give(struct gateway *gateway, size_t bytes)
 bool overload_recount(struct exchange *x)
 {
     struct gateway *gateway = x->gateway;
-    size_t now = x->collected.capacity + x->up.changed.capacity + x->down.changed.capacity;
+    size_t now = x->collected.capacity + x->up.changed.capacity + x->down.changed.capacity +
+                 request_bodies_held(&x->request) + arena_extra(x->request.arena);
     bool is_more = now > x->counted;
     gateway->memory += now - x->counted;
     x->counted = now;

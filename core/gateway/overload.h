@@ -25,7 +25,8 @@ void overload_answer(struct conn *conn);
 /* An exchange more, or bytes more for one: false when max_memory forbids it. */
 WEIR_MUST_USE bool overload_take(struct gateway *gateway, size_t bytes);
 void overload_give(struct gateway *gateway, size_t bytes);
-/* Bodies that this exchange holds while it waits, counted anew. False: max_memory is passed. */
+/* What this exchange holds beyond that (bodies, also with the policies, and what they took of its
+ * arena), counted anew. False: max_memory is passed. */
 bool overload_recount(struct exchange *x);
 /* Spare exchanges are many and unused: some of them go, and so does the memory. */
 void overload_trim(struct gateway *gateway);

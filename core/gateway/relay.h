@@ -37,8 +37,9 @@ enum relay_result {
     RELAY_PARKED,      /* a hook waits */
     RELAY_SOURCE_GONE, /* ended or broken before the body was over */
     RELAY_SINK_GONE,
-    RELAY_BAD,   /* broken framing */
-    RELAY_LIMIT, /* more than source.limit */
+    RELAY_BAD,        /* broken framing */
+    RELAY_LIMIT,      /* more than source.limit */
+    RELAY_OVERLOADED, /* max_memory forbids to hold more of it */
     RELAY_HOOK_FAILED,
     RELAY_ANSWERED, /* a hook made an answer: the body goes nowhere */
 };

@@ -1,5 +1,6 @@
 /* Answers that weir makes itself, and the end of every exchange. */
 #include "gateway/exchange.h"
+#include "gateway/overload.h"
 #include "gateway/reply.h"
 #include "plugin_host/timing.h"
 
@@ -48,13 +49,19 @@ static enum weir_err render(struct exchange *x)
     return WEIR_OK;
 }
 
+/* Its fields described what nobody will see. */
+static void drop_response(struct weir_request *request)
+{
+    if (request->from_target && !request->reply.by_policy)
+        http_headers_clear(&request->response.headers);
+    request->from_target = false;
+}
+
 static void start_response(struct exchange *x)
 {
     struct weir_request *request = &x->request;
     struct http_response_head *response = &request->response;
-    if (request->from_target && !request->reply.by_policy)
-        http_headers_clear(&response->headers); /* they described what nobody will see */
-    request->from_target = false;
+    drop_response(request);
     response->status = request->reply.status;
     response->reason = SPAN_NONE;
     if (span_is_set(request->reply.content_type) &&
@@ -193,6 +200,11 @@ static enum step answer_failed(struct exchange *x, enum relay_result result)
     if ((x->answer_started && left) || result == RELAY_SINK_GONE)
         return STEP_CUT;
     x->answer_started = false; /* the head is made, and was to leave with what has failed */
+    if (result == RELAY_OVERLOADED) {
+        drop_response(&x->request);
+        overload_refuse(x, OVERLOAD_MEMORY);
+        return step_fail(x, WEIR_ERR_OVERLOADED, true);
+    }
     bool by_policy = result == RELAY_HOOK_FAILED || result == RELAY_ANSWERED;
     return step_fail(x, by_policy ? WEIR_ERR_POLICY_FAILED : WEIR_ERR_TARGET_BAD, !by_policy);
 }

@@ -170,6 +170,8 @@ static enum relay_result through_hooks(struct exchange *x, enum direction direct
     case PHASE_NEXT:
         break;
     }
+    if (request_body_need(&x->request, direction) == WEIR_BODY_BUFFER && !overload_recount(x))
+        return RELAY_OVERLOADED;
     return RELAY_DONE;
 }
 static enum relay_result hook_up(struct relay *relay, struct span piece, bool last)
@@ -315,6 +317,9 @@ enum step pump_request_body(struct exchange *x)
         return body_refused(x, WEIR_ERR_BAD_REQUEST);
     case RELAY_LIMIT:
         return body_refused(x, WEIR_ERR_BODY_TOO_LARGE);
+    case RELAY_OVERLOADED:
+        overload_refuse(x, OVERLOAD_MEMORY);
+        return body_refused(x, WEIR_ERR_OVERLOADED);
     case RELAY_HOOK_FAILED:
     case RELAY_ANSWERED:
         break;

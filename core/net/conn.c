@@ -250,6 +250,11 @@ bool conn_is_reading(const struct conn *conn)
     return !conn->paused;
 }
 
+bool conn_has_event(const struct conn *conn)
+{
+    return ev_is_pending(&conn->io);
+}
+
 int conn_fd(const struct conn *conn)
 {
     return conn->io.fd;

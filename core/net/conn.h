@@ -57,6 +57,10 @@ void conn_pause_reading(struct conn *conn);
 void conn_resume_reading(struct conn *conn);
 bool conn_is_reading(const struct conn *conn);
 
+/* The loop has seen something happen on it and has not told yet: it is in the same turn as what is
+ * told now. */
+bool conn_has_event(const struct conn *conn);
+
 int conn_fd(const struct conn *conn);
 struct loop *conn_loop(const struct conn *conn);
 const struct address *conn_peer(const struct conn *conn); /* lives as long as the connection */

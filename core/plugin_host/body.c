@@ -79,6 +79,24 @@ void body_free(struct weir_request *request)
     }
 }
 
+static size_t held_by(const struct body_pipe *pipe)
+{
+    size_t held = pipe->between[0].capacity + pipe->between[1].capacity + pipe->kept.capacity +
+                  pipe->output.capacity;
+    for (uint16_t i = 0; i < pipe->chain->count; i++)
+        held += pipe->stages[i].whole.capacity;
+    return held;
+}
+
+size_t request_bodies_held(const struct weir_request *request)
+{
+    size_t held = 0;
+    for (int direction = 0; direction < DIRECTIONS; direction++)
+        if (request->pipes[direction] != NULL)
+            held += held_by(request->pipes[direction]);
+    return held;
+}
+
 /* ---- one stage */
 
 /* One pass of a chunk down the line. */

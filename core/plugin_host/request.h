@@ -224,6 +224,8 @@ void request_body_ready(struct weir_request *request, enum weir_err err, struct 
 /* What came out of the hooks since phase_body() answered PHASE_WAIT; it follows what that call
  * appended to *out. Complete when resume() is called, valid until the next phase_body(). */
 struct span request_body_output(const struct weir_request *request, enum direction direction);
+/* Memory that the body hooks of this request hold: bodies that are wanted whole, and what waits. */
+size_t request_bodies_held(const struct weir_request *request);
 /* Were the last bytes given, and have they come out? */
 bool request_body_ended(const struct weir_request *request, enum direction direction);
 

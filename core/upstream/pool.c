@@ -235,26 +235,47 @@ static void on_idle_readable(struct conn *conn)
     free_pool_if_unused(pool);
 }
 
-struct conn *pool_take(struct target_pool *pool, uint32_t *out_requests)
+/* *io_look: also set when something has happened on it that the loop has not told yet. */
+static struct conn *take_newest(struct target_pool *pool, uint32_t *out_requests, bool *io_look)
 {
     CHECK(pool, POOL);
     if (list_is_empty(&pool->idle))
         return NULL;
     struct idle *newest = LIST_ENTRY(pool->idle.next, struct idle, link);
     *out_requests = newest->requests;
+    *io_look = *io_look || conn_has_event(newest->conn);
     struct conn *conn = unlink_idle(newest);
     conn_set_events(conn, NULL, NULL);
     return conn;
 }
 
+/* TLS may have had something to say that is no byte of the target's. */
+static bool is_silent(struct conn *conn)
+{
+    char byte;
+    return conn_read(conn, &byte, sizeof byte) == CONN_AGAIN;
+}
+
+static struct conn *take_silent(struct target_pool *pool, uint32_t *out_requests, bool always_look)
+{
+    bool look = always_look;
+    struct conn *conn;
+    while ((conn = take_newest(pool, out_requests, &look)) != NULL && UNLIKELY(look) &&
+           !is_silent(conn)) {
+        conn_close(conn);
+        look = always_look;
+    }
+    return conn;
+}
+
+struct conn *pool_take(struct target_pool *pool, uint32_t *out_requests)
+{
+    return take_silent(pool, out_requests, false);
+}
+
 struct conn *pool_take_open(struct target_pool *pool, uint32_t *out_requests)
 {
-    struct conn *conn;
-    char byte;
-    while ((conn = pool_take(pool, out_requests)) != NULL &&
-           conn_read(conn, &byte, sizeof byte) != CONN_AGAIN)
-        conn_close(conn);
-    return conn;
+    return take_silent(pool, out_requests, true);
 }
 
 bool pool_lacks_continue(const struct target_pool *pool)

@@ -45,7 +45,9 @@ WEIR_MUST_USE struct target_pool *pool_acquire(struct upstreams *upstreams,
                                                struct tls_client *tls, struct span server_name);
 void pool_release(struct target_pool *pool); /* NULL is fine */
 
-/* An idle connection, without events set, and how many requests it has carried; NULL: dial. */
+/* An idle connection, without events set, and how many requests it has carried; NULL: dial. One on
+ * which something has happened in this turn of the loop, and that has spoken or ended, is closed:
+ * what it said would be read as an answer. */
 struct conn *pool_take(struct target_pool *pool, uint32_t *out_requests);
 /* The same, but one that has neither ended nor spoken as far as a read tells: for what should not
  * meet a stale one. */

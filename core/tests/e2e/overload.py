@@ -319,6 +319,29 @@ def test_max_memory_refuses_new_requests():
         assert "max_memory is reached" in weir.log_text()
 
 
+def test_max_memory_counts_what_policies_hold():
+    big = b'{"a": "' + b"x" * 3000000 + b'"}'
+
+    def serve(conn, upstream):
+        while (request := read_request(conn, upstream)) is not None:
+            body = big if "/big" in request[0] else b'{"a": 1}'
+            conn.send(reply(body=body, headers=[("Content-Type", "application/json")]))
+
+    up = Upstream(serve)
+    policy = "plugins:\n- name: response-transformer\n  config:\n    add: {json: ['b:1']}\n"
+    with Weir(service(up.port) + policy, settings={"max_memory": "2m"}) as weir:
+        for _ in range(3):
+            answer = weir.get("/big")
+            assert answer.status == 503 and answer.get("Retry-After") == "1", answer.headers
+            assert b"xxx" not in answer.body
+            answer = weir.get("/small")
+            assert answer.status == 200 and b'"b":' in answer.body, answer.body
+        assert metric(weir, "weir_memory_refusals_total") == 3
+        wait_for("it is given back", lambda: metric(weir, "weir_worker_memory_bytes") < 400000)
+    with Weir(service(up.port) + policy, settings={"max_memory": "20m"}) as weir:
+        assert weir.get("/big").status == 200
+
+
 def test_idle_clients_make_room():
     up = Upstream()
     with Weir(service(up.port), settings={"max_connections": 5}) as weir:

@@ -301,6 +301,48 @@ def test_a_target_that_left_in_the_same_moment():
             assert target.came == [False], (method, target.came)
 
 
+def state_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
+
+
+def test_a_target_that_spoke_in_the_same_moment():
+    """What it says unasked lies before the worker together with the next request: it is no answer to that one."""
+    speak, spoke = threading.Event(), threading.Event()
+
+    def speaks(conn, upstream):
+        keeps(conn, upstream)
+        speak.wait(PATIENCE)
+        conn.send(reply(body=b"of nobody"))
+        spoke.set()
+        return False
+
+    target = Target()
+    with Weir(config(target.port)) as weir, weir.connect() as conn:
+        (worker,) = weir.workers()
+        for number in range(12):
+            target.begin(speaks)
+            speak.clear()
+            spoke.clear()
+            conn.send_request("GET", "/0")
+            assert conn.read_response().status == 200
+            os.kill(worker, signal.SIGSTOP)
+            try:
+                wait_for("it has stopped", lambda: state_of(worker) == "T")
+                target.begin(answers)
+                if number % 2 == 0:
+                    conn.send_request("GET", "/0")
+                speak.set()
+                assert spoke.wait(PATIENCE)
+                if number % 2 == 1:
+                    conn.send_request("GET", "/0")
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            got = conn.read_response()
+            assert got.status == 200 and got.body != b"of nobody", (number, got.body)
+            assert target.came == [False], (number, target.came)
+
+
 def test_the_method_that_is_sent_decides():
     if not os.path.exists(f"{PLUGINS}/request-transformer.so"):
         print("skipped: request-transformer is not built", file=sys.stderr)
