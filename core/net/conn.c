@@ -164,6 +164,9 @@ ssize_t conn_read(struct conn *conn, void *buf, size_t size)
     do
         got = recv(conn->io.fd, buf, size, 0);
     while (UNLIKELY(got < 0 && errno == EINTR));
+    /* The kernel tells of a reset once. Who has heard it from a write reads an end that is none. */
+    if (UNLIKELY(got == 0 && conn->error == ECONNRESET))
+        return CONN_ERROR;
     return LIKELY(got >= 0) ? got : failure(conn);
 }
 
