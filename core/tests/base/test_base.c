@@ -123,12 +123,14 @@ Test(arena, many_pieces_of_every_size_are_zeros_and_stay_what_they_are)
     cr_expect_eq(wrong, 0, "no piece lies in another one");
     cr_expect(arena_used(arena) >= total && arena_used(arena) < total + 16 * COUNT_OF(pieces),
               "%zu of %zu", arena_used(arena), total);
+    cr_expect(arena_extra(arena) >= total - 16384, "the first chunk has 16 KiB at the most");
     arena_limit(arena, arena_used(arena) + 1000000);
     cr_expect_null(arena_zalloc(arena, 1000001), "past the limit, a large piece too");
     cr_expect_not_null(arena_zalloc(arena, 900000));
     cr_expect_null(arena_zalloc(arena, 200000));
     arena_reset(arena);
     cr_expect_eq(arena_used(arena), 0);
+    cr_expect_eq(arena_extra(arena), 0);
     unsigned char *again = arena_zalloc(arena, 100);
     for (size_t at = 0; at < 100; at++)
         wrong += again[at] != 0;

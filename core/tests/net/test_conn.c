@@ -2,8 +2,10 @@
  * descriptors. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,6 +167,27 @@ Test(net_conn, pause_and_resume)
     TURN_UNTIL(loop, reads == 1);
     conn_close(conn);
     (void)close(other);
+}
+
+Test(net_conn, a_reset_that_a_write_has_heard_of_is_no_end)
+{
+    AUTO(loop_destroy) struct loop *loop = loop_create();
+    struct linger at_once = {.l_onoff = 1};
+    struct sockaddr_in where = {0};
+    socklen_t size = sizeof where;
+    struct address address;
+    char byte;
+    int listener = open_local(1, &address), peer = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&where, &size), 0);
+    cr_assert_eq(connect(peer, (struct sockaddr *)&where, size), 0);
+    struct conn *conn = conn_create(loop, accept4(listener, NULL, NULL, SOCK_NONBLOCK), NULL);
+    cr_assert_not_null(conn);
+    cr_assert_eq(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    (void)close(peer);
+    cr_assert_eq(conn_write(conn, SPAN("x")), CONN_ERROR);
+    cr_assert_eq(conn_read(conn, &byte, 1), CONN_ERROR, "it would seem to have ended well");
+    conn_close(conn);
+    (void)close(listener);
 }
 
 Test(net_conn, bytes_wait_for_events_to_be_set)
