@@ -301,6 +301,56 @@ def test_a_slow_reader_holds_the_sender_back():
         conn.sock.close()
 
 
+def test_both_directions_stand_and_go_on():
+    """Neither side reads until neither can send: then each takes what the other has said, whole and in order."""
+    size, read, got = 24 << 20, threading.Event(), []
+    block = bytes(range(256)) * 256
+
+    def flood(sock, counts):
+        while counts[0] < size:
+            sock.sendall(block)
+            counts[0] += len(block)
+
+    def take(conn):
+        for at in range(0, size, 65536):
+            if conn.read_exactly(65536) != block:
+                return at
+        return size
+
+    ups, downs = [0], [0]
+
+    def target(conn, upstream):
+        read_request(conn, upstream)
+        conn.send(SWITCH.format("echo", ""))
+        conn.sock.settimeout(120)
+        sender = threading.Thread(target=flood, args=(conn.sock, downs), daemon=True)
+        sender.start()
+        read.wait(120)
+        got.append(take(conn))
+        sender.join()
+    upstream = Upstream(target)
+    with Weir(service(upstream.port)) as weir:
+        conn, _ = open_tunnel(weir)
+        conn.sock.settimeout(120)
+        sender = threading.Thread(target=flood, args=(conn.sock, ups), daemon=True)
+        sender.start()
+        last = [None]
+
+        def stand():
+            now = (ups[0], downs[0])
+            same, last[0] = now == last[0], now
+            time.sleep(0.3)
+            return same and min(now) > 0
+        wait_for("both stand", stand)
+        assert max(last[0]) < size, last
+        read.set()
+        assert take(conn) == size
+        sender.join(120)
+        wait_for("the target has all", lambda: got)
+        assert got == [size], got
+        conn.sock.close()
+
+
 def test_an_idle_tunnel_is_cut_and_a_busy_one_is_not():
     upstream = Upstream(echo)
     extra = "  read_timeout: 1000\n  write_timeout: 60000\n"
