@@ -32,6 +32,17 @@ void random_reseed(void)
     seeded = true;
 }
 
+void random_seed(uint64_t seed)
+{
+    for (size_t i = 0; i < sizeof(state) / sizeof(state[0]); i++) { /* SplitMix64 */
+        uint64_t z = seed += 0x9e3779b97f4a7c15u;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        state[i] = z ^ (z >> 31);
+    }
+    seeded = true;
+}
+
 static uint64_t rotate(uint64_t x, int by)
 {
     return (x << by) | (x >> (64 - by));

@@ -1,9 +1,11 @@
-/* weir plugin list | schema NAME [--markdown] | inspect FILE | swap … | rollback … (swap.c) */
+/* weir plugin list | schema NAME [--markdown] | inspect FILE | lint … (lint.c) | swap … | rollback
+ * … (swap.c) | new | build | test | bench | fuzz | replay (weir-plugin, see author()) */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "cli/lint.h"
 #include "cli/schema.h"
 #include "cli/verbs.h"
 #include "plugin_host/catalog.h"
@@ -19,6 +21,10 @@ const char cli_plugin_details[] =
     "  inspect FILE  what a built plugin says of itself and whether weir would load it; none of "
     "its\n"
     "                code runs\n"
+    "  lint [--strict] [FILE...]\n"
+    "                everything that a gateway would refuse about a built plugin, or be sorry for\n"
+    "                later, a line each; none of its code runs. Without FILE those of ./build.\n"
+    "                Exit code 1: there are errors, with --strict also for warnings\n"
     "  swap NAME [FILE] [--canary N|N%] [--watch SECONDS] [--wait]\n"
     "                replace the build of a plugin in the running gateway, on every worker or on "
     "none;\n"
@@ -31,6 +37,21 @@ const char cli_plugin_details[] =
     "                it ended (exit code 1: it went back). A swap holds until the next one, over\n"
     "                reloads too.\n"
     "  rollback NAME the build before the last swap\n"
+    "\n"
+    "For authors, in a project's folder (the package weir-dev):\n"
+    "\n"
+    "  new NAME [--lang c|c++]\n"
+    "                a folder with a policy that works, its test and an example configuration\n"
+    "  build [--sanitize]\n"
+    "                build/NAME.so, or build/sanitized/NAME.so with address,undefined\n"
+    "  test [--sanitize | --valgrind]\n"
+    "                build it and run its test\n"
+    "  bench [FILE.so] [--config YAML]\n"
+    "                nanoseconds and bytes of each hook\n"
+    "  fuzz [FILE.so] [--config YAML] [--seconds N] [--seed N]\n"
+    "                odd requests, bodies split anywhere, no memory, clients that go away\n"
+    "  replay OLD.so NEW.so FILE\n"
+    "                what the new build does differently with recorded traffic\n"
     "\n" PREFIX_DETAILS "\n"
     "Plugins are looked for in WEIR_PLUGIN_PATH, else in ../lib/weir/plugins beside this "
     "program.\n";
@@ -40,7 +61,8 @@ static int usage(void)
     (void)fprintf(stderr,
                   "usage: weir plugin list [--prefix DIRECTORY] | schema NAME [--markdown] | "
                   "inspect FILE |\n"
-                  "                   swap NAME [FILE] ... | rollback NAME\n");
+                  "                   lint [FILE...] | swap NAME [FILE] ... | rollback NAME |\n"
+                  "                   new NAME | build | test | bench | fuzz | replay ...\n");
     return CLI_USAGE;
 }
 
@@ -135,6 +157,8 @@ int cli_plugin(int argc, char **argv)
         return cli_plugin_swap(argc - 2, argv + 2);
     if (span_equal(verb, SPAN("rollback")))
         return cli_plugin_rollback(argc - 2, argv + 2);
+    if (span_equal(verb, SPAN("lint")))
+        return cli_plugin_lint(argc - 2, argv + 2);
     if (is_author_verb(verb))
         return author(argv);
     bool is_list = span_equal(verb, SPAN("list"));

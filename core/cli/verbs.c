@@ -28,6 +28,7 @@ static const struct verb {
     {"stop",    "[--prefix DIRECTORY]", "drain a running gateway and wait for its end", cli_stop, cli_stop_details, false},
     {"health",  "[--prefix DIRECTORY]", "a line for each worker of a running gateway, 0 when all serve", cli_health, cli_health_details, false},
     {"top",     "[--prefix DIRECTORY] [--once] [--interval SECONDS]", "what a running gateway and each build of a plugin do, refreshed each second", cli_top, cli_top_details, false},
+    {"record",  "-o FILE [--count N] [--seconds N] [--plugin NAME] [--route NAME] ...", "write the next requests of a running gateway to a file, secrets taken out", cli_record, cli_record_details, false},
     {"check",   "FILE", "say everything that is wrong with a configuration", cli_check, cli_check_details, false},
     {"plugin",  "list | schema NAME | inspect FILE | swap NAME [FILE] | rollback NAME", "what the plugins are and take; replace one under traffic", cli_plugin, cli_plugin_details, false},
     {"echo",    "[--listen ADDRESS] [--delay MS]", "an upstream that answers with what it received", cli_echo, cli_echo_details, false},

@@ -14,6 +14,7 @@ int cli_reload(int argc, char **argv);
 int cli_stop(int argc, char **argv);
 int cli_health(int argc, char **argv);
 int cli_top(int argc, char **argv);
+int cli_record(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_plugin(int argc, char **argv);
 int cli_echo(int argc, char **argv);
@@ -23,7 +24,8 @@ int cli_version(int argc, char **argv);
  * two spaces is a term, and its meaning follows after two or more; the man page tells them apart by
  * that. */
 extern const char cli_run_details[], cli_reload_details[], cli_stop_details[], cli_health_details[],
-    cli_check_details[], cli_plugin_details[], cli_echo_details[], cli_top_details[];
+    cli_check_details[], cli_plugin_details[], cli_echo_details[], cli_top_details[],
+    cli_record_details[];
 
 /* argv as main() got it. */
 int cli_main(int argc, char **argv);

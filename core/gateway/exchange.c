@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "gateway/overload.h"
+#include "plugin_host/recorder.h"
 
 /* ---- how long each state may wait; 0: somebody else has the deadline */
 
@@ -383,6 +384,29 @@ static void clear(struct exchange *x)
     memset(&x->pick, 0, sizeof(x->pick));
 }
 
+/* ---- weir record */
+
+static void record_body(struct exchange *x, enum recorded_body which, const struct relay *relay,
+                        struct span piece)
+{
+    if (x->request.recording != NULL && piece.size > 0 && !x->tunnel.open)
+        recorder_body(&x->request, which, relay->source.taken - piece.size, piece);
+}
+
+static void record_up(struct relay *relay, struct span piece, bool hooked)
+{
+    if (!hooked)
+        record_body(CONTAINER_OF(relay, struct exchange, up), RECORDED_UP, relay, piece);
+}
+
+static void record_down(struct relay *relay, struct span piece, bool hooked)
+{
+    record_body(CONTAINER_OF(relay, struct exchange, down),
+                hooked ? RECORDED_HOOKED : RECORDED_DOWN, relay, piece);
+}
+
+/* ---- */
+
 static void begin(struct exchange *x)
 {
     clear(x);
@@ -392,6 +416,10 @@ static void begin(struct exchange *x)
     generation_pin(x->generation);
     request_begin(&x->request, x->gateway->host, &exchange_ops, x->request.arena,
                   x->generation->policies);
+    if (UNLIKELY(x->request.recording != NULL)) {
+        x->up.watch = record_up;
+        x->down.watch = record_down;
+    }
     http_headers_init(&x->request.head.headers, x->request_fields, HEADER_CAPACITY);
     http_headers_init(&x->request.response.headers, x->response_fields, HEADER_CAPACITY);
 }
@@ -401,6 +429,8 @@ static void end(struct exchange *x)
     exchange_drop_target(x);
     pick_end(&x->pick);
     request_end(&x->request);
+    if (UNLIKELY(x->up.watch != NULL))
+        x->up.watch = x->down.watch = NULL;
     arena_reset(x->request.arena);
     generation_unpin(TAKE(x->generation));
     buf_free(&x->collected);

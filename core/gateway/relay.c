@@ -94,6 +94,8 @@ static bool next_piece(struct relay *relay, struct span *out_piece, enum weir_er
         }
     }
     source->taken += out_piece->size;
+    if (UNLIKELY(relay->watch != NULL))
+        relay->watch(relay, *out_piece, false);
     if (source->limit != 0 && source->taken > source->limit) {
         *err = WEIR_ERR_LIMIT;
         return false;
@@ -161,6 +163,8 @@ static enum relay_result fill_hooked(struct relay *relay, bool *out_ended)
         *out_ended = result == RELAY_DONE && relay->source.ended;
     }
     bool is_failed = result != RELAY_DONE && result != RELAY_PARKED;
+    if (UNLIKELY(relay->watch != NULL) && !is_failed)
+        relay->watch(relay, piece, true);
     if (relay->late_head != NULL && !is_failed && (piece.size > 0 || *out_ended) &&
         !TAKE(relay->late_head)(relay, piece.size, *out_ended))
         return RELAY_HOOK_FAILED;

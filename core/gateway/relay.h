@@ -64,6 +64,9 @@ struct relay {
     /* Policies between the two ends; NULL: none. Appends what comes out to relay->changed. */
     enum relay_result (*hook)(struct relay *relay, struct span piece, bool last);
     struct buf changed; /* without a hook: the trailer section */
+    /* Who looks on: payload as it comes in (source.taken counts it already), and what came out of
+     * the hooks. relay_begin() leaves it as it is. NULL: nobody. */
+    void (*watch)(struct relay *relay, struct span piece, bool hooked);
     /* Called once, before the first byte that the hooks let out (or at their end) goes out: the
      * head, which waits for them. `whole`: `size` is all of it. False: it cannot be made. NULL:
      * none. */

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "gateway/overload.h"
 #include "http/uri.h"
+#include "plugin_host/recorder.h"
 #include "plugin_host/timing.h"
 #include "route/path.h"
 
@@ -214,6 +215,8 @@ enum step step_check(struct exchange *x)
         if (step != STEP_NEXT)
             return step;
     }
+    if (UNLIKELY(x->request.recording != NULL))
+        recorder_request(&x->request);
     return STEP_NEXT;
 }
 

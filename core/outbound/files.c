@@ -15,7 +15,8 @@ enum {
     QUEUE_FIRST = 4096,
     DEFAULT_MODE = 0644,
     STACK_BYTES = 256 << 10,
-    STALL_MS = 1000,    /* a call that takes so long counts as one that hangs */
+    STALL_MS = 1000, /* a call that takes so long counts as one that hangs */
+    CLOSED_LOOK_MS = 20,
     HANG_SLACK_MS = 250 /* the writer ends a file itself, unless it hangs */
 };
 
@@ -206,7 +207,7 @@ void file_close(struct file *file)
     file->deadline_ms = files_now_ms() + FILES_CLOSE_MS;
     (void)pthread_mutex_unlock(&files->lock);
     (void)pthread_cond_signal(&files->more);
-    look_soon(files);
+    deadline_set(files->loop, &files->look, CLOSED_LOOK_MS); /* mostly it is all written by then */
 }
 
 /* ---- reports */

@@ -6,6 +6,7 @@
 #include "plugin_host/host_internal.h"
 #include "plugin_host/parks.h"
 #include "plugin_host/phases.h"
+#include "plugin_host/recorder.h"
 
 struct stage {
     struct buf whole; /* BUFFER: what came so far; the body it was given, afterwards */
@@ -217,6 +218,10 @@ static enum phase_result call_stage(struct pass *pass, uint16_t at, bool *out_fa
         entry->run.body_hook(request, entry->self, request_context(request, entry),
                              (weir_str){pass->chunk.data, pass->chunk.size}, pass->pipe->last);
     hook_leave(request, pass->walk);
+    if (UNLIKELY(request->recording != NULL))
+        recorder_verdict(request, pass->walk,
+                         &(struct recorded_piece){pass->chunk.size, pass->pipe->last}, NULL,
+                         verdict);
     return hook_settle(request, pass->walk, verdict, out_failed);
 }
 

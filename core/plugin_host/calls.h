@@ -39,7 +39,7 @@ weir_status call_dict_remove(weir_dict *dict, weir_str key);
 weir_status call_dict_add(weir_dict *dict, weir_str key, int64_t delta, int64_t ttl_ms,
                           int64_t *out_value);
 weir_status call_dict_swap(weir_dict *dict, weir_str key, int64_t expected, int64_t value);
-weir_status call_dict_take(weir_dict *dict, weir_take *counters, size_t count);
+weir_status call_dict_take(weir_dict *dict, weir_take *counters, size_t count, size_t stride);
 weir_metric *call_metric_open(weir_error *error, const void *self, uint32_t kind, weir_str name,
                               weir_str help, const char *const *labels, const double *buckets,
                               size_t bucket_count);
@@ -55,9 +55,11 @@ void call_stream_close(weir_stream *stream);
 weir_fetch *call_fetch_start(const void *self, const weir_fetch_request *request,
                              weir_fetch_hook *done, void *user);
 void call_fetch_cancel(weir_fetch *fetch);
-/* Structs of plugins begin with their size and may be longer than ours, as long as the members we
- * do not know ask for nothing. */
-bool copy_sized(void *out, size_t size, const void *from);
+/* Structs of plugins begin with their size. One that is shorter than ours (of an older minor; never
+ * than `least`, what 1.0 had) is filled with zeros; a longer one may not use what we do not know.
+ * False: neither, or no size. */
+bool copy_sized(void *out, size_t size, size_t least, const void *from);
+#define SIZE_UP_TO(type_, member_) (offsetof(type_, member_) + sizeof(((type_ *)0)->member_))
 
 /* calls_files.c */
 weir_file *call_file_open(const void *self, weir_str path, const weir_file_options *options);
@@ -114,6 +116,6 @@ weir_status call_wake(const weir_host *host, weir_token token);
 
 weir_status call_state_set(weir_state *state, weir_str key, weir_str value);
 weir_str call_state_get(const weir_state *state, weir_str key);
-void call_state_each(const weir_state *state, weir_state_hook *hook, void *user);
+void call_state_each(const weir_state *state, weir_state_visit *visit, void *user);
 
 #endif

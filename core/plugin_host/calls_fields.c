@@ -4,6 +4,7 @@
 #include "plugin_host/calls.h"
 #include "plugin_host/host_internal.h"
 #include "plugin_host/phases.h"
+#include "plugin_host/recorder.h"
 #include "plugin_host/table.h"
 
 enum { EARLY_FIELDS = 16, EARLY_FIELDS_MAX = 256 };
@@ -227,6 +228,8 @@ enum weir_err request_response_started(struct weir_request *request)
     const struct http_headers *early = request->early_fields;
     struct http_headers *headers = &request->response.headers;
     enum weir_err err = WEIR_OK;
+    if (UNLIKELY(request->recording != NULL))
+        recorder_response(request);
     for (size_t i = 0; early != NULL && i < early->count && err == WEIR_OK; i++) {
         const struct http_header *item = &early->items[i];
         if (headers->first[item->id] == 0 || !is_single((enum http_header_id)item->id))

@@ -188,8 +188,8 @@ weir_file *call_file_open(const void *self, weir_str path, const weir_file_optio
         services->file_number == NULL || services->file_close == NULL ||
         services->files_end == NULL)
         return NULL;
-    if (!copy_sized(&how, sizeof(how), options) || !options_are_valid(path, &how) ||
-        policy->file_count >= FILES_MAX)
+    if (!copy_sized(&how, sizeof(how), SIZE_UP_TO(weir_file_options, queue_bytes), options) ||
+        !options_are_valid(path, &how) || policy->file_count >= FILES_MAX)
         return NULL;
     weir_file *file = make_file(policy, path, &how);
     if (file == NULL)

@@ -28,19 +28,20 @@ struct weir_fetch {
     weir_fetch_hook *done;
 };
 
-bool copy_sized(void *out, size_t size, const void *from)
+bool copy_sized(void *out, size_t size, size_t least, const void *from)
 {
     uint32_t has = 0;
     if (from == NULL)
         return false;
     memcpy(&has, from, sizeof(has));
-    if (has < size || has > 4096)
+    if (has < least || has > 4096)
         return false;
     const char *bytes = from;
     for (size_t i = size; i < has; i++)
         if (bytes[i] != 0)
             return false;
-    memcpy(out, from, size);
+    memset(out, 0, size);
+    memcpy(out, from, has < size ? has : size);
     return true;
 }
 
@@ -165,7 +166,8 @@ weir_stream *call_stream_open(const void *self, const weir_peer *peer,
     if (services->stream_open == NULL || services->stream_write == NULL ||
         services->stream_close == NULL)
         return NULL;
-    if (!copy_sized(&whom, sizeof(whom), peer) || !copy_sized(&what, sizeof(what), events))
+    if (!copy_sized(&whom, sizeof(whom), SIZE_UP_TO(weir_peer, deadline_ms), peer) ||
+        !copy_sized(&what, sizeof(what), SIZE_UP_TO(weir_stream_events, closed), events))
         return NULL;
     weir_stream *stream = begin(policy, sizeof(*stream), false, user);
     if (stream == NULL)
@@ -208,7 +210,7 @@ weir_fetch *call_fetch_start(const void *self, const weir_fetch_request *request
     const struct host_services *services = host_services(policy->run.policies->host);
     weir_fetch_request what;
     if (services->fetch_start == NULL || services->fetch_cancel == NULL || done == NULL ||
-        !copy_sized(&what, sizeof(what), request))
+        !copy_sized(&what, sizeof(what), SIZE_UP_TO(weir_fetch_request, body_limit), request))
         return NULL;
     weir_fetch *fetch = begin(policy, sizeof(*fetch), true, user);
     if (fetch == NULL)

@@ -11,6 +11,7 @@
 #include "http/headers.h"
 #include "plugin_host/calls.h"
 #include "plugin_host/policies.h"
+#include "plugin_host/recorder.h"
 
 /* ---- log */
 
@@ -36,13 +37,16 @@ void host_log(const struct plugin_host *host, const char *plugin, uint32_t level
 void call_log(const weir_host *host, weir_request *request, uint32_t level, const char *format, ...)
 {
     const struct plugin_host *process = host_of_table(host);
-    if (!log_enabled(shown_level(level)) && process->log_line == NULL)
+    bool recorded = request != NULL && request->recording != NULL;
+    if (!log_enabled(shown_level(level)) && process->log_line == NULL && !recorded)
         return;
     char text[2048], tag[REQUEST_TAG];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    if (recorded)
+        recorder_log(request, table_of(host)->name, level, text);
     host_log(process, table_of(host)->name, level,
              request == NULL ? NULL : request_tag(request, tag, sizeof(tag)), text);
 }

@@ -81,6 +81,10 @@ static struct span text_of(struct weir_request *request, uint32_t what)
         return request->ops->server_ip == NULL ? SPAN_NONE : request->ops->server_ip(request);
     case WEIR_TEXT_CORRELATION_ID:
         return request->correlation;
+    case WEIR_TEXT_TLS_VERSION:
+        return request->tls_version;
+    case WEIR_TEXT_TLS_CIPHER:
+        return request->tls_cipher;
     default: /* of a later minor */
         return SPAN_NONE;
     }

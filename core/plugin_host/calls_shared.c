@@ -141,9 +141,35 @@ weir_status call_dict_swap(weir_dict *dict, weir_str key, int64_t expected, int6
     return dict == NULL ? WEIR_GONE : dict_swap(dict, key, expected, value);
 }
 
-weir_status call_dict_take(weir_dict *dict, weir_take *counters, size_t count)
+/* Rows of an older plugin are shorter than ours, those of a newer one longer. */
+static weir_status take_rows(weir_dict *dict, char *rows, size_t count, size_t stride)
 {
-    return dict == NULL ? WEIR_GONE : dict_take(dict, counters, count);
+    enum { TAKE_MAX = 16, STRIDE_MAX = 4096 };
+    weir_take ours[TAKE_MAX] = {0};
+    const size_t shared = stride < sizeof(ours[0]) ? stride : sizeof(ours[0]);
+    if (count > TAKE_MAX || stride > STRIDE_MAX ||
+        stride < offsetof(weir_take, value) + sizeof(ours[0].value))
+        return WEIR_INVALID;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t at = shared; at < stride; at++)
+            if (rows[i * stride + at] != 0)
+                return WEIR_INVALID;
+        memcpy(&ours[i], rows + i * stride, shared);
+    }
+    weir_status status = dict_take(dict, ours, count);
+    for (size_t i = 0; i < count; i++)
+        memcpy(rows + i * stride + offsetof(weir_take, value), &ours[i].value,
+               sizeof(ours[i].value));
+    return status;
+}
+
+weir_status call_dict_take(weir_dict *dict, weir_take *counters, size_t count, size_t stride)
+{
+    if (dict == NULL)
+        return WEIR_GONE;
+    if (LIKELY(stride == sizeof(*counters)))
+        return dict_take(dict, counters, count);
+    return take_rows(dict, (char *)counters, count, stride);
 }
 
 /* ---- metrics */

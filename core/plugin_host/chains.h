@@ -124,6 +124,7 @@ const struct chain_set *policies_consumer(struct policies *policies, const struc
  * NULL: none, or its ttl has ended. */
 const struct credential *policies_credential(const struct running_policy *policy, uint32_t kind,
                                              struct span key);
+uint64_t policies_number(const struct policies *policies); /* of the configuration */
 const struct config *policies_config(const struct policies *policies);
 size_t policies_count(const struct policies *policies);
 const struct running_policy *policies_at(const struct policies *policies, size_t index);

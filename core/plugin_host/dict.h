@@ -17,6 +17,11 @@ WEIR_MUST_USE weir_dict *dict_open(struct shared *shared, struct span owner, str
                                    uint32_t layout, uint32_t entries, uint32_t value_size,
                                    char *why, size_t why_size);
 void dict_close(weir_dict *dict);
+/* The one that was opened last under that name, as it is; NULL: none was. Entries that have not
+ * ended. For tests. */
+WEIR_MUST_USE weir_dict *dict_find(struct shared *shared, struct span owner, struct span name);
+size_t dict_count(weir_dict *dict);
+uint32_t dict_value_size(const weir_dict *dict);
 weir_status dict_get(weir_dict *dict, weir_str key, void *out_value, size_t size);
 weir_status dict_set(weir_dict *dict, weir_str key, const void *value, size_t size, int64_t ttl_ms);
 weir_status dict_remove(weir_dict *dict, weir_str key);

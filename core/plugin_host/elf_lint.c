@@ -1,10 +1,11 @@
 #include "plugin_host/elf_lint.h"
 
-#include <elf.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/auto.h"
 #include "base/text.h"
+#include "plugin_host/elf_read.h"
 
 #if defined(__x86_64__)
 #define MACHINE EM_X86_64
@@ -15,8 +16,7 @@
 #endif
 
 struct lint {
-    struct span file;
-    Elf64_Ehdr header;
+    struct elf elf;
     char *why;
     size_t why_size;
 };
@@ -27,6 +27,33 @@ static enum weir_err refuse(struct lint *lint, const char *reason)
     return WEIR_ERR_INVALID;
 }
 
+/* "WHAT: have 'HAVE', want WANT", with nothing that a terminal would take for a command. */
+static enum weir_err refuse_text(struct lint *lint, const char *what, struct span have,
+                                 const char *want)
+{
+    char shown[48];
+    have = span_first(have, sizeof(shown));
+    for (size_t i = 0; i < have.size; i++)
+        shown[i] = have.data[i] >= ' ' && have.data[i] <= '~' ? have.data[i] : '?';
+    (void)snprintf(lint->why, lint->why_size, "%s: have '%.*s', want %s", what, (int)have.size,
+                   shown, want);
+    return WEIR_ERR_INVALID;
+}
+
+/* `end`: where what is missing would end. */
+static enum weir_err refuse_cut(struct lint *lint, const char *field, uint64_t end)
+{
+    (void)snprintf(lint->why, lint->why_size,
+                   "the file is cut short: field '%s': have %zu bytes, want %" PRIu64, field,
+                   lint->elf.file.size, end);
+    return WEIR_ERR_INVALID;
+}
+
+static enum weir_err refuse_section(struct lint *lint, const char *field, const Elf64_Shdr *section)
+{
+    return refuse_cut(lint, field, section->sh_offset + section->sh_size);
+}
+
 static enum weir_err refuse_number(struct lint *lint, const char *field, unsigned have,
                                    unsigned want)
 {
@@ -34,43 +61,14 @@ static enum weir_err refuse_number(struct lint *lint, const char *field, unsigne
     return WEIR_ERR_INVALID;
 }
 
-/* `size` bytes at `offset`; false when the file is shorter. */
-static bool read_at(const struct lint *lint, uint64_t offset, void *out, size_t size)
-{
-    if (size > lint->file.size || offset > lint->file.size - size)
-        return false;
-    memcpy(out, lint->file.data + offset, size);
-    return true;
-}
-
-static bool section_at(const struct lint *lint, size_t index, Elf64_Shdr *out)
-{
-    return index < lint->header.e_shnum &&
-           read_at(lint, lint->header.e_shoff + index * sizeof(*out), out, sizeof(*out));
-}
-
-static bool section_bytes(const struct lint *lint, const Elf64_Shdr *section, struct span *out)
-{
-    if (section->sh_type == SHT_NOBITS || section->sh_size > lint->file.size ||
-        section->sh_offset > lint->file.size - section->sh_size)
-        return false;
-    *out = span_of(lint->file.data + section->sh_offset, section->sh_size);
-    return true;
-}
-
-/* The terminated text at `offset` of a string table. */
-static struct span text_at(struct span table, uint64_t offset)
-{
-    struct span rest = offset < table.size ? span_from(table, offset) : SPAN_NONE;
-    size_t end = span_find(rest, '\0');
-    return end < rest.size ? span_first(rest, end) : SPAN_NONE;
-}
-
 static enum weir_err check_header(struct lint *lint)
 {
-    Elf64_Ehdr *header = &lint->header;
-    if (!read_at(lint, 0, header, sizeof(*header)) || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
-        return refuse(lint, "not an ELF shared object");
+    Elf64_Ehdr *header = &lint->elf.header;
+    struct span magic = span_first(lint->elf.file, SELFMAG);
+    if (!span_equal(magic, SPAN(ELFMAG)))
+        return refuse_text(lint, "not an ELF shared object: field 'magic'", magic, "'?ELF'");
+    if (!elf_copy(&lint->elf, 0, header, sizeof(*header)))
+        return refuse_cut(lint, "ELF header", sizeof(*header));
     if (header->e_ident[EI_CLASS] != ELFCLASS64)
         return refuse_number(lint, "ELF class", header->e_ident[EI_CLASS], ELFCLASS64);
     if (header->e_machine != MACHINE)
@@ -78,9 +76,13 @@ static enum weir_err check_header(struct lint *lint)
     if (header->e_type != ET_DYN)
         return refuse_number(lint, "ELF type", header->e_type, ET_DYN);
     Elf64_Shdr last;
-    if (header->e_shentsize != sizeof(Elf64_Shdr) || header->e_shnum == 0 ||
-        !section_at(lint, header->e_shnum - 1U, &last))
-        return refuse(lint, "the file is cut short: its section table is missing");
+    if (header->e_shentsize != sizeof(Elf64_Shdr))
+        return refuse_number(lint, "section size", header->e_shentsize, sizeof(Elf64_Shdr));
+    if (header->e_shnum == 0)
+        return refuse(lint, "field 'sections': have 0, want those of a plugin");
+    if (!elf_section(&lint->elf, header->e_shnum - 1U, &last))
+        return refuse_cut(lint, "section table",
+                          header->e_shoff + header->e_shnum * sizeof(Elf64_Shdr));
     return WEIR_OK;
 }
 
@@ -90,7 +92,7 @@ static enum weir_err read_version(struct lint *lint, struct span text, struct el
     size_t dot = span_find(text, '.');
     if (!text_to_u64(span_first(text, dot), &major) ||
         !text_to_u64(span_from(text, dot + 1), &minor) || major > 1000 || minor > 100000)
-        return refuse(lint, "the manifest's abi is no number.number");
+        return refuse_text(lint, "field 'abi'", text, "MAJOR.MINOR");
     out->major = (uint32_t)major;
     out->minor = (uint32_t)minor;
     return WEIR_OK;
@@ -100,7 +102,7 @@ static enum weir_err read_manifest(struct lint *lint, struct span text, struct e
 {
     struct span rest = span_first(text, span_find(text, '\0')), line;
     if (!span_split(&rest, '\n', &line) || !span_equal(line, SPAN("weir-plugin/1")))
-        return refuse(lint, "the manifest does not start with weir-plugin/1");
+        return refuse_text(lint, "field 'manifest'", line, "weir-plugin/1 in its first line");
     struct span abi = SPAN_NONE;
     while (span_split(&rest, '\n', &line)) {
         size_t equals = span_find(line, '=');
@@ -113,20 +115,20 @@ static enum weir_err read_manifest(struct lint *lint, struct span text, struct e
             abi = value;
         /* Keys of later minors are not for us. */
     }
-    if (out->name.size == 0 || out->version.size == 0)
-        return refuse(lint, "the manifest lacks name or version");
+    if (out->name.size == 0)
+        return refuse(lint, "field 'name': have none, want name=NAME in the manifest");
+    if (out->version.size == 0)
+        return refuse(lint, "field 'version': have none, want version=VERSION in the manifest");
     return read_version(lint, abi, out);
 }
 
 static enum weir_err read_symbols(struct lint *lint, const Elf64_Shdr *section,
                                   struct elf_facts *out)
 {
-    Elf64_Shdr strings_section;
     struct span symbols, strings;
-    if (!section_bytes(lint, section, &symbols) ||
-        !section_at(lint, section->sh_link, &strings_section) ||
-        !section_bytes(lint, &strings_section, &strings))
-        return refuse(lint, "the file is cut short: its symbol table is missing");
+    if (!elf_section_bytes(&lint->elf, section, &symbols) ||
+        !elf_strings_of(&lint->elf, section, &strings))
+        return refuse_section(lint, "symbol table", section);
     for (size_t at = 0; at + sizeof(Elf64_Sym) <= symbols.size; at += sizeof(Elf64_Sym)) {
         Elf64_Sym symbol;
         memcpy(&symbol, symbols.data + at, sizeof(symbol));
@@ -134,7 +136,7 @@ static enum weir_err read_symbols(struct lint *lint, const Elf64_Shdr *section,
             continue;
         out->unique |= ELF64_ST_BIND(symbol.st_info) == STB_GNU_UNIQUE;
         out->has_entry |= ELF64_ST_TYPE(symbol.st_info) == STT_FUNC &&
-                          span_equal(text_at(strings, symbol.st_name), SPAN("weir_plugin_v1"));
+                          span_equal(elf_text(strings, symbol.st_name), SPAN("weir_plugin_v1"));
     }
     return WEIR_OK;
 }
@@ -143,8 +145,8 @@ static enum weir_err read_dynamic(struct lint *lint, const Elf64_Shdr *section,
                                   struct elf_facts *out)
 {
     struct span entries;
-    if (!section_bytes(lint, section, &entries))
-        return refuse(lint, "the file is cut short: its dynamic section is missing");
+    if (!elf_section_bytes(&lint->elf, section, &entries))
+        return refuse_section(lint, "dynamic section", section);
     for (size_t at = 0; at + sizeof(Elf64_Dyn) <= entries.size; at += sizeof(Elf64_Dyn)) {
         Elf64_Dyn entry;
         memcpy(&entry, entries.data + at, sizeof(entry));
@@ -160,34 +162,36 @@ static enum weir_err read_dynamic(struct lint *lint, const Elf64_Shdr *section,
 
 static enum weir_err read_sections(struct lint *lint, struct elf_facts *out)
 {
-    Elf64_Shdr names_section, section;
+    Elf64_Shdr names_section = {0}, section;
     struct span names, bytes;
     bool has_manifest = false;
-    if (!section_at(lint, lint->header.e_shstrndx, &names_section) ||
-        !section_bytes(lint, &names_section, &names))
-        return refuse(lint, "the file is cut short: its section names are missing");
-    for (size_t i = 0; section_at(lint, i, &section); i++) {
+    if (!elf_section(&lint->elf, lint->elf.header.e_shstrndx, &names_section) ||
+        !elf_section_bytes(&lint->elf, &names_section, &names))
+        return refuse_section(lint, "section names", &names_section);
+    for (size_t i = 0; elf_section(&lint->elf, i, &section); i++) {
         if (section.sh_type == SHT_DYNSYM)
             TRY(read_symbols(lint, &section, out));
         else if (section.sh_type == SHT_DYNAMIC)
             TRY(read_dynamic(lint, &section, out));
         else if (!has_manifest &&
-                 span_equal(text_at(names, section.sh_name), SPAN(".weir.manifest"))) {
-            if (!section_bytes(lint, &section, &bytes))
-                return refuse(lint, "the file is cut short: its manifest is missing");
+                 span_equal(elf_text(names, section.sh_name), SPAN(".weir.manifest"))) {
+            if (!elf_section_bytes(&lint->elf, &section, &bytes))
+                return refuse_section(lint, "manifest", &section);
             TRY(read_manifest(lint, bytes, out));
             has_manifest = true;
         }
     }
     return has_manifest ? WEIR_OK
-                        : refuse(lint, "no weir plugin: it has no .weir.manifest section");
+                        : refuse(lint, "field 'manifest': have none, want what WEIR_PLUGIN writes");
 }
 
 enum weir_err elf_lint(struct span file, struct elf_facts *out, char *why, size_t why_size)
 {
-    struct lint lint = {.file = file, .why = why, .why_size = why_size};
+    struct lint lint = {.elf.file = file, .why = why, .why_size = why_size};
     *out = (struct elf_facts){0};
     TRY(check_header(&lint));
     TRY(read_sections(&lint, out));
-    return out->has_entry ? WEIR_OK : refuse(&lint, "it does not export weir_plugin_v1");
+    return out->has_entry
+               ? WEIR_OK
+               : refuse(&lint, "field 'entry': have none, want an exported weir_plugin_v1");
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "plugin_host/builds.h"
+#include "plugin_host/deprecated.h"
 #include "plugin_host/host_internal.h"
 #include "plugin_host/parks.h"
 
@@ -37,6 +38,7 @@ void plugin_host_destroy(struct plugin_host *host)
         return;
     host_files_end(host);
     parks_destroy(host->parks);
+    deprecated_calls_free(host);
     host_handles_free(host);
     host_names_free(host);
     free(host);
@@ -67,4 +69,10 @@ void plugin_host_watch_log(struct plugin_host *host,
 {
     host->log_line = line;
     host->log_user = user;
+}
+
+void plugin_host_watch_images(struct plugin_host *host, image_watcher *loaded, void *user)
+{
+    host->image_loaded = loaded;
+    host->image_user = user;
 }

@@ -86,4 +86,11 @@ struct span plugin_host_header_name(const struct plugin_host *host, weir_header_
 void plugin_host_watch_log(struct plugin_host *host,
                            void (*line)(void *user, uint32_t level, struct span text), void *user);
 
+/* For the author's tool: told of each image that was loaded, before anything of it but its entry
+ * has run. What it changes in the descriptor (functions, not sizes) and in the table of that image
+ * is what the process calls and what the plugin calls. Both live as long as the image. NULL:
+ * nobody. */
+typedef void image_watcher(void *user, weir_plugin *plugin, weir_host *table);
+void plugin_host_watch_images(struct plugin_host *host, image_watcher *loaded, void *user);
+
 #endif

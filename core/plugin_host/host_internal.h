@@ -9,6 +9,7 @@
 #include "plugin_host/host.h"
 
 struct parks;
+struct recorder;
 struct running_policy;
 struct weir_request;
 
@@ -39,13 +40,18 @@ struct plugin_host {
     struct parks *parks;                        /* ours */
     uint64_t requests;                          /* begun: of BUILD_SAMPLE the last is timed */
     uint64_t hook_began_ns;                     /* of a timed request */
+    struct recorder *recorder;                  /* NULL: none */
     struct header_names names;
     struct map *dicts;   /* open handles by owner, name and shape: see calls_shared.c */
     struct map *metrics; /* open handles by name, kind, labels and buckets */
     struct list files;   /* all that have not ended yet, see calls_files.c */
     weir_metric *files_lost, *files_waiting; /* ours, once a file was opened */
+    struct map *deprecated;                  /* what was told, see deprecated.c; NULL: nothing */
+    weir_metric *deprecated_calls;           /* ours, once there was one */
     void (*log_line)(void *user, uint32_t level, struct span text);
     void *log_user;
+    image_watcher *image_loaded;
+    void *image_user;
 };
 
 static inline const struct host_services *host_services(const struct plugin_host *host)

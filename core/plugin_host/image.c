@@ -16,8 +16,9 @@
 #include "base/text.h"
 #include "base/write.h"
 #include "plugin_host/elf_lint.h"
+#include "plugin_host/negotiate.h"
 
-enum { FILE_LIMIT = 64 * 1024 * 1024, MAX_ROWS = 4096 };
+enum { FILE_LIMIT = 64 * 1024 * 1024 };
 
 struct image {
     void *handle;        /* of dlopen */
@@ -111,85 +112,6 @@ static enum weir_err check_file(struct load *load, struct span bytes)
     return WEIR_OK;
 }
 
-/* ---- negotiation */
-
-static bool is_zero(const unsigned char *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (bytes[i] != 0)
-            return false;
-    return true;
-}
-
-/* Rows of `have` bytes each become rows of `want` bytes. */
-static enum weir_err take_rows(struct load *load, const char *what, const void **rows,
-                               uint32_t count, uint32_t have, uint32_t want)
-{
-    if (count == 0)
-        return WEIR_OK;
-    if (*rows == NULL || have == 0 || have > 4096 || count > MAX_ROWS)
-        return refuse(load, WEIR_ERR_INVALID,
-                      "field '%s': have %u rows of %u bytes, want at most %d rows", what, count,
-                      have, (int)MAX_ROWS);
-    char *copy = arena_zalloc_array(load->image->arena, count, want);
-    if (copy == NULL)
-        return refuse(load, WEIR_ERR_NO_MEMORY, "no memory");
-    for (uint32_t i = 0; i < count; i++) {
-        const unsigned char *row = (const unsigned char *)*rows + (size_t)i * have;
-        if (have > want && !is_zero(row + want, have - want))
-            return refuse(load, WEIR_ERR_INVALID,
-                          "field '%s': row %u has %u bytes and uses the last, want %u", what, i,
-                          have, want);
-        memcpy(copy + (size_t)i * want, row, have < want ? have : want);
-    }
-    *rows = copy;
-    return WEIR_OK;
-}
-
-static enum weir_err take_tables(struct load *load)
-{
-    weir_plugin *plugin = &load->image->plugin;
-    const void *fields = plugin->fields, *credentials = plugin->credentials;
-    TRY(take_rows(load, "field_stride", &fields, plugin->field_count, plugin->field_stride,
-                  (uint32_t)sizeof(weir_field)));
-    TRY(take_rows(load, "credential_stride", &credentials, plugin->credential_count,
-                  plugin->credential_stride, (uint32_t)sizeof(weir_credential_kind)));
-    plugin->fields = fields;
-    plugin->field_stride = (uint32_t)sizeof(weir_field);
-    plugin->credentials = credentials;
-    plugin->credential_stride = (uint32_t)sizeof(weir_credential_kind);
-    return WEIR_OK;
-}
-
-/* size, major, minor first: nothing else may be read before they are understood. */
-static enum weir_err negotiate(struct load *load, const weir_plugin *offered)
-{
-    if (offered == NULL)
-        return refuse(load, WEIR_ERR_INVALID, "weir_plugin_v1() returned no descriptor");
-    if (offered->major != load->host->major)
-        return refuse(load, WEIR_ERR_INVALID, "field 'major': have %u, want %u", offered->major,
-                      load->host->major);
-    if (offered->minor > load->host->minor)
-        return refuse(load, WEIR_ERR_INVALID, "field 'minor': have %u, want at most %u",
-                      offered->minor, load->host->minor);
-    uint32_t want = (uint32_t)sizeof(weir_plugin);
-    if (offered->size < 24 || offered->size > 65536)
-        return refuse(load, WEIR_ERR_INVALID, "field 'size': have %u, want 24 to 65536",
-                      offered->size);
-    if (offered->size > want &&
-        !is_zero((const unsigned char *)offered + want, offered->size - want))
-        return refuse(load, WEIR_ERR_INVALID,
-                      "field 'size': have %u and the tail is used, want at most %u", offered->size,
-                      want);
-    memcpy(&load->image->plugin, offered, offered->size < want ? offered->size : want);
-    if (load->image->plugin.name == NULL || strcmp(load->image->plugin.name, load->name) != 0)
-        return refuse(load, WEIR_ERR_INVALID,
-                      "field 'name': the descriptor and the manifest differ");
-    if ((load->image->plugin.capabilities & WEIR_CAP_THREADS) != 0)
-        load->image->pinned = true;
-    return take_tables(load);
-}
-
 /* ---- loading */
 
 static enum weir_err open_copy(struct load *load)
@@ -199,13 +121,21 @@ static enum weir_err open_copy(struct load *load)
         return refuse(load, WEIR_ERR_NO_MEMORY, "no memory");
     load->image->handle = dlopen(load->path, RTLD_NOW | RTLD_LOCAL);
     if (load->image->handle == NULL)
-        return refuse(load, WEIR_ERR_INVALID, "%s", dlerror());
+        return refuse(load, WEIR_ERR_INVALID, "field 'imports': have %s, want all found",
+                      dlerror());
     void *symbol = dlsym(load->image->handle, "weir_plugin_v1");
     if (symbol == NULL)
-        return refuse(load, WEIR_ERR_INVALID, "it does not export weir_plugin_v1");
+        return refuse(load, WEIR_ERR_INVALID,
+                      "field 'entry': have none, want an exported weir_plugin_v1");
     entry *enter;
     memcpy(&enter, &symbol, sizeof(enter)); /* ISO C has no cast from object to function pointer */
-    return negotiate(load, enter(load->host));
+    struct negotiation talk = {.name = load->name, .host = load->host, .arena = load->image->arena};
+    enum weir_err err = negotiate(&talk, enter(load->host), &load->image->plugin);
+    if (err != WEIR_OK)
+        return refuse(load, err, "%s", talk.why);
+    if ((load->image->plugin.capabilities & WEIR_CAP_THREADS) != 0)
+        load->image->pinned = true;
+    return WEIR_OK;
 }
 
 enum weir_err image_read(const char *name, const char *source, struct buf *out_bytes,

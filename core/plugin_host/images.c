@@ -167,7 +167,11 @@ static enum weir_err load_new(struct images *images, const char *name, const cha
     images->host->loading = NULL;
     TRY(err);
     attach(counted);
-    plugin_table_grant(counted->table, image_plugin(counted->image)->capabilities);
+    const weir_plugin *plugin = image_plugin(counted->image);
+    plugin_table_grant(counted->table, plugin->capabilities);
+    if (images->host->image_loaded != NULL)
+        images->host->image_loaded(images->host->image_user, (weir_plugin *)(uintptr_t)plugin,
+                                   counted->table);
     return WEIR_OK;
 }
 

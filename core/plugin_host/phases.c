@@ -4,6 +4,7 @@
 
 #include "plugin_host/host_internal.h"
 #include "plugin_host/parks.h"
+#include "plugin_host/recorder.h"
 
 static const struct phase_rule {
     const char *name;
@@ -162,6 +163,8 @@ call_timed(struct weir_request *request, struct walk *walk, const struct chain_e
     timing_hook_begins(request, entry);
     weir_verdict verdict = call_hook(request, entry);
     timing_hook_ends(request, walk);
+    if (request->recording != NULL)
+        recorder_verdict(request, walk, NULL, NULL, verdict);
     return verdict;
 }
 
@@ -192,6 +195,8 @@ static void run_log(struct weir_request *request, struct walk *walk)
         hook_enter(request, walk, entry);
         entry->run.log_hook(request, entry->self, request_context(request, entry));
         hook_leave(request, walk);
+        if (UNLIKELY(request->recording != NULL))
+            recorder_log_hook(request, walk);
         build_count(entry->policy->row, PHASE_LOG, BUILD_NEXT);
     }
 }
@@ -224,6 +229,9 @@ void walk_woken(struct weir_request *request, enum direction direction, weir_wak
         hook_enter(request, walk, entry);
         weir_verdict verdict = on_wake(request, entry->self, request_context(request, entry), why);
         hook_leave(request, walk);
+        if (UNLIKELY(request->recording != NULL))
+            recorder_verdict(request, walk, NULL, why == WEIR_DEADLINE ? "deadline" : "woken",
+                             verdict);
         if (phase_is_body(walk->phase))
             result = body_go_on(request, direction, verdict);
         else

@@ -310,6 +310,11 @@ void policies_stop(struct policies *policies)
     policies_free(policies);
 }
 
+uint64_t policies_number(const struct policies *policies)
+{
+    return policies->number;
+}
+
 const struct config *policies_config(const struct policies *policies)
 {
     return policies->config;

@@ -10,6 +10,7 @@
 #include "plugin_host/host_internal.h"
 #include "plugin_host/parks.h"
 #include "plugin_host/phases.h"
+#include "plugin_host/recorder.h"
 
 #define CONTEXT_ALIGN ((size_t)16)
 
@@ -42,7 +43,9 @@ void request_begin(struct weir_request *request, struct plugin_host *host,
     size_t rest = offsetof(struct weir_request, attempt_count);
     memset((char *)request + rest, 0, sizeof(*request) - rest);
     if (ACCOUNTING && LIKELY(host != NULL) && UNLIKELY(++host->requests % BUILD_SAMPLE == 0))
-        request->timed = true;
+        request->timed = request->sampled = true;
+    if (UNLIKELY(host != NULL && host->recorder != NULL))
+        recorder_begin(request);
 }
 
 /* ---- what builds count of it */
@@ -191,6 +194,8 @@ void request_end(struct weir_request *request)
 {
     request_stop_waiting(request);
     body_free(request);
+    if (UNLIKELY(request->recording != NULL))
+        recorder_end(request);
     if (is_counted(request->set))
         end_flight(request);
     request->set = NULL;

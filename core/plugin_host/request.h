@@ -89,6 +89,7 @@ struct walk {
 };
 
 struct body_pipe;
+struct recording;
 struct request_timing;
 /* A policy that the body of this request passes by. */
 struct skipped_body {
@@ -162,7 +163,9 @@ struct weir_request {
     uint64_t finished_us;
 
     struct request_timing *timing; /* timing.h: where all its time goes; NULL: nobody asks */
-    bool timed;                    /* hooks are */
+    bool timed;                    /* hooks are looked at: for the totals, a record or both */
+    bool sampled;                  /* for one in BUILD_SAMPLE */
+    struct recording *recording;   /* recorder.h; NULL: nobody records */
     struct shared_value *shared;   /* published by policies */
     struct log_edit *log_edits;
     uint32_t park_count;

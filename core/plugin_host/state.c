@@ -39,13 +39,14 @@ weir_str call_state_get(const weir_state *state, weir_str key)
     return value == NULL ? (weir_str){NULL, 0} : str_of(*value);
 }
 
-void call_state_each(const weir_state *state, weir_state_hook *hook, void *user)
+void call_state_each(const weir_state *state, weir_state_visit *visit, void *user)
 {
     size_t cursor = 0;
     struct span key;
     void *value;
-    while (map_next(state->values, &cursor, &key, &value))
-        hook(str_of(key), str_of(*(const struct span *)value), user);
+    while (visit != NULL && map_next(state->values, &cursor, &key, &value))
+        if (!visit(user, str_of(key), str_of(*(const struct span *)value)))
+            return;
 }
 
 /* ---- from one generation to the next */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "plugin_host/calls.h"
+#include "plugin_host/deprecated.h"
 
 /* clang-format off */
 static const weir_host every_call = {
@@ -94,6 +95,9 @@ static const weir_host every_call = {
 };
 /* clang-format on */
 
+/* None in 1.0. */
+static const struct deprecated_call deprecated_calls[] = {{.name = NULL}};
+
 /* ---- refusing stubs */
 
 static weir_dict *refuse_dict_open(weir_error *error, const void *self, weir_str name,
@@ -130,9 +134,10 @@ static weir_status refuse_dict_swap(weir_dict *dict, weir_str key, int64_t expec
     (void)dict, (void)key, (void)expected, (void)value;
     return WEIR_DENIED;
 }
-static weir_status refuse_dict_take(weir_dict *dict, weir_take *counters, size_t count)
+static weir_status refuse_dict_take(weir_dict *dict, weir_take *counters, size_t count,
+                                    size_t stride)
 {
-    (void)dict, (void)counters, (void)count;
+    (void)dict, (void)counters, (void)count, (void)stride;
     return WEIR_DENIED;
 }
 
@@ -224,6 +229,7 @@ weir_host *plugin_table_create(struct plugin_host *host, struct span plugin_name
     if (table == NULL)
         return NULL;
     table->table = every_call;
+    deprecated_calls_put(&table->table, deprecated_calls);
     table->host = host;
     struct span name = span_first(plugin_name, sizeof(table->name) - 1);
     memcpy(table->name, name.data, name.size);

@@ -80,9 +80,10 @@ void timing_hook_begins(struct weir_request *request, const struct chain_entry *
 void timing_hook_ends(struct weir_request *request, const struct walk *walk)
 {
     uint64_t now_ns = clock_precise_ns();
-    uint32_t weight = request->timing == NULL ? BUILD_SAMPLE : 1;
-    build_time(walk->entry->policy->row, walk->phase, now_ns - request->host->hook_began_ns,
-               weight);
+    uint32_t weight = request->timing != NULL ? 1 : request->sampled ? BUILD_SAMPLE : 0;
+    if (weight != 0) /* else it is only recorded */
+        build_time(walk->entry->policy->row, walk->phase, now_ns - request->host->hook_began_ns,
+                   weight);
     if (request->timing != NULL)
         switch_to(request->timing, request->timing->base, now_ns);
 }

@@ -125,8 +125,9 @@ enum weir_err channel_receive(int end, struct channel_buffer *buffer, struct mes
 
 const char *message_name(enum message_type type)
 {
-    static const char *const names[MESSAGE_TYPES] = {"PREPARE",    "COMMIT", "ABORT",    "DRAIN",
-                                                     "REOPEN_LOG", "QUIT",   "PREPARED", "REFUSED",
-                                                     "COMMITTED",  "READY",  "DRAINED"};
+    static const char *const names[MESSAGE_TYPES] = {
+        "PREPARE",   "COMMIT", "ABORT",      "DRAIN",     "REOPEN_LOG",
+        "QUIT",      "RECORD", "RECORD_END", "PREPARED",  "REFUSED",
+        "COMMITTED", "READY",  "DRAINED",    "RECORDING", "RECORDED"};
     return type < MESSAGE_TYPES ? names[type] : "?";
 }

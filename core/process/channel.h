@@ -17,12 +17,16 @@ enum message_type {
     MESSAGE_DRAIN,
     MESSAGE_REOPEN_LOG,
     MESSAGE_QUIT,
+    MESSAGE_RECORD,     /* number, descriptor, text: see recording.h */
+    MESSAGE_RECORD_END, /* number */
     /* From the worker. */
     MESSAGE_PREPARED,  /* number */
     MESSAGE_REFUSED,   /* number, text: why */
     MESSAGE_COMMITTED, /* number */
     MESSAGE_READY,     /* number: serves for the first time */
     MESSAGE_DRAINED,
+    MESSAGE_RECORDING, /* number, text: why not; empty: it has begun */
+    MESSAGE_RECORDED,  /* number, text: what came of it */
     MESSAGE_TYPES
 };
 
@@ -30,7 +34,7 @@ enum { CHANNEL_TEXT_MAX = 32 * 1024 };
 
 struct message {
     enum message_type type;
-    uint64_t number;  /* of the configuration */
+    uint64_t number;  /* of the configuration, or of the recording */
     struct span text; /* cut at CHANNEL_TEXT_MAX when sent */
     int fd;           /* -1: none */
 };

@@ -164,6 +164,11 @@ static bool tell(struct seat *seat, const struct message *message)
     return false;
 }
 
+bool crew_say(struct seat *seat, const struct message *message)
+{
+    return tell(seat, message);
+}
+
 bool crew_tell(struct seat *seat, enum message_type type, uint64_t number)
 {
     if (type == MESSAGE_COMMIT)
@@ -262,12 +267,20 @@ static void on_message(struct seat *seat, const struct message *message)
         break;
     case MESSAGE_DRAINED:
         break; /* its end follows */
+    case MESSAGE_RECORDING:
+        record_on_began(seat, message->number, message->text);
+        break;
+    case MESSAGE_RECORDED:
+        record_on_ended(seat, message->number, message->text);
+        break;
     case MESSAGE_PREPARE:
     case MESSAGE_COMMIT:
     case MESSAGE_ABORT:
     case MESSAGE_DRAIN:
     case MESSAGE_REOPEN_LOG:
     case MESSAGE_QUIT:
+    case MESSAGE_RECORD:
+    case MESSAGE_RECORD_END:
     case MESSAGE_TYPES:
         on_wild(seat, "sent what only the master says");
         break;
@@ -470,6 +483,7 @@ bool crew_reaped(struct master *master, pid_t pid, int status)
     log_lines(LOG_ERROR, who, buf_view(&backtrace));
     if (master->stop == STOP_NONE && !master->starting)
         quarantine_note_death(master, &death);
+    record_on_death(seat);
     transaction_on_death(seat, text, &death);
     transaction_next(master);
     stop_on_death(master);

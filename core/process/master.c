@@ -133,9 +133,10 @@ static void on_question(struct control_client *client, struct span question, voi
         control_wait(client, EVENT_STOP);
         if (master->stop == STOP_NONE) /* a second one only waits with the first */
             stop_gently(master);
-    } else if (!orders_ask(master, client, question)) {
-        control_answer(client, EXIT_FAILED,
-                       SPAN("expected reload, stop, status, top, plugins, swap or rollback\n"));
+    } else if (!orders_ask(master, client, question) && !record_ask(master, client, question)) {
+        control_answer(
+            client, EXIT_FAILED,
+            SPAN("expected reload, stop, status, top, plugins, swap, rollback or record\n"));
     }
 }
 

@@ -15,6 +15,7 @@
 #include "process/instance.h"
 #include "process/plugin_watch.h"
 #include "process/probe.h"
+#include "process/record.h"
 #include "process/transaction.h"
 #include "process/watch.h"
 
@@ -47,6 +48,7 @@ struct seat {
     bool due;          /* fork it at the end of the turn */
     bool asked;        /* PREPARE of the transaction was sent */
     bool excused;      /* who sat here ended meanwhile, and not of the candidate */
+    bool records;      /* was told to, and has not ended */
     bool canary;       /* serves its candidate, or is told to */
     bool agreed;       /* … and PREPARED came; later: COMMITTED came */
     uint64_t serves;   /* number of the configuration it was sent last to commit */
@@ -74,6 +76,7 @@ struct master {
     struct ledger ledger;
     struct swap_watch watch;
     struct plugin_watch plugin_watch;
+    struct record record;
     enum stop_state stop;
     struct deadline stop_patience;
     struct deadline watchdog;
@@ -94,6 +97,7 @@ bool crew_reaped(struct master *master, pid_t pid, int status);
 /* False: its channel is broken; its end is near. */
 bool crew_tell(struct seat *seat, enum message_type type, uint64_t number);
 void crew_tell_all(struct master *master, enum message_type type, uint64_t number);
+bool crew_say(struct seat *seat, const struct message *message); /* with text or descriptor */
 /* What is committed, as for a new one. */
 void crew_serve_committed(struct seat *seat);
 /* PREPARE of a revision. */

@@ -12,6 +12,8 @@
 #include "net/deadline.h"
 #include "net/loop.h"
 #include "process/control.h"
+#include "process/record.h"
+#include "process/recording.h"
 #include "process/top.h"
 #include "process/worker.h"
 
@@ -25,6 +27,9 @@ struct single {
     struct deadline patience; /* drain_delay, then drain_timeout in two halves */
     uint32_t second_half_ms;  /* 0: it is that */
     uint64_t number;
+    struct revision *committed;
+    bool records;
+    char record_words[RECORD_WORDS_MAX];
 };
 
 static void note_facts(struct single *single, const struct generation *generation)
@@ -67,6 +72,13 @@ static int take(struct single *single, const struct revision *revision, struct b
     return EXIT_FINE;
 }
 
+/* The text that is served, for `weir record`. */
+static void keep(struct single *single, struct revision **revision)
+{
+    revision_destroy(single->committed);
+    single->committed = TAKE(*revision);
+}
+
 static int reload(struct single *single, struct buf *text)
 {
     const char *file = single->instance->options->file;
@@ -77,6 +89,8 @@ static int reload(struct single *single, struct buf *text)
     if (err == WEIR_OK) {
         single->number++;
         code = take(single, revision, text);
+        if (code == EXIT_FINE)
+            keep(single, &revision);
     } else {
         buf_printf(text, "%s: %s\n", file,
                    err == WEIR_ERR_SYSTEM ? strerrordesc_np(errno) : weir_err_text(err));
@@ -152,6 +166,59 @@ static void on_signal(struct loop *loop, int signum, void *user)
     }
 }
 
+/* ---- weir record */
+
+static void on_began(void *user, uint64_t number, struct span why)
+{
+    struct single *single = user;
+    AUTO_BUF text = BUF_INIT;
+    (void)number;
+    if (why.size == 0)
+        return;
+    single->records = false;
+    buf_printf(&text, "%.*s\n", SPAN_ARG(why));
+    control_answer_all(single->control, EVENT_RECORD, EXIT_FAILED, buf_view(&text));
+}
+
+static void on_ended(void *user, uint64_t number, struct span numbers)
+{
+    struct single *single = user;
+    AUTO_BUF text = BUF_INIT;
+    uint64_t written = 0, lost = 0, left_out = 0;
+    (void)number;
+    single->records = false;
+    (void)record_add(numbers, &written, &lost, &left_out);
+    record_tell(&text, written, 1, lost, left_out);
+    control_answer_all(single->control, EVENT_RECORD, EXIT_FINE, buf_view(&text));
+}
+
+static void record(struct single *single, struct control_client *client, struct span words)
+{
+    const struct recording_reports reports = {on_began, on_ended, single};
+    char key[RECORD_KEY_TEXT];
+    bool stops = span_equal(words, SPAN("stop"));
+    if (stops != single->records) {
+        control_answer(client, EXIT_FAILED,
+                       stops ? SPAN("nothing is recorded\n")
+                             : SPAN("another recording is under way\n"));
+        return;
+    }
+    control_wait(client, EVENT_RECORD);
+    if (stops) {
+        worker_record_end(single->worker);
+        return;
+    }
+    record_key(key);
+    single->records = true;
+    if (!record_words(single->record_words, sizeof(single->record_words), key, true, words))
+        on_began(single, 1, SPAN("the order is too long"));
+    else
+        worker_record(single->worker, single->committed->fd, 1, span_text(single->record_words),
+                      &reports);
+    explicit_bzero(key, sizeof(key));
+    explicit_bzero(single->record_words, sizeof(single->record_words));
+}
+
 static void on_question(struct control_client *client, struct span question, void *user)
 {
     struct single *single = user;
@@ -163,6 +230,8 @@ static void on_question(struct control_client *client, struct span question, voi
         control_wait(client, EVENT_END);
         if (shared_facts(single->instance->shared)->draining == 0)
             stop(single);
+    } else if (span_starts_with(question, SPAN("record "))) {
+        record(single, client, span_from(question, 7));
     } else if (span_equal(question, SPAN("top"))) {
         top_report(single->instance->shared, client);
     } else if (span_equal(question, SPAN("status"))) {
@@ -171,7 +240,7 @@ static void on_question(struct control_client *client, struct span question, voi
                    ready ? "ready" : "draining", single->number);
         control_answer(client, ready ? EXIT_FINE : EXIT_FAILED, buf_view(&text));
     } else {
-        control_answer(client, EXIT_FAILED, SPAN("expected reload, stop, status or top\n"));
+        control_answer(client, EXIT_FAILED, SPAN("expected reload, stop, status, top or record\n"));
     }
 }
 
@@ -228,6 +297,7 @@ static void unmake_worker(void *user)
 {
     struct single *single = user;
     worker_destroy(single->worker);
+    revision_destroy(single->committed);
 }
 
 static bool serve_first(void *user)
@@ -239,6 +309,8 @@ static bool serve_first(void *user)
     int code = take(single, revision, &text);
     (void)fprintf(stderr, "%.*s", SPAN_ARG(buf_view(&text)));
     single->instance->code = code;
+    if (code == EXIT_FINE)
+        keep(single, &revision);
     return code == EXIT_FINE;
 }
 

@@ -11,6 +11,7 @@
 #include "net/deadline.h"
 #include "net/resolve.h"
 #include "process/build_files.h"
+#include "process/recording.h"
 #include "process/services.h"
 #include "process/watchdog.h"
 #include "upstream/cells.h"
@@ -30,6 +31,7 @@ struct worker {
     struct gateway *gateway;
     void *side; /* of options->side, NULL: none */
     struct background *background;
+    struct recording_run *recording;
     struct preparation *preparation; /* that runs, NULL: none */
     struct generation *candidate;    /* one pin, NULL: none */
     bool listening, draining;
@@ -126,6 +128,10 @@ static const char *create_parts(struct worker *worker)
         return "no memory for the gateway";
     if ((worker->background = background_create(worker->loop)) == NULL)
         return "no memory for work beside the loop";
+    worker->recording =
+        recording_create(worker->loop, worker->background, worker->host, &worker->services.table);
+    if (worker->recording == NULL)
+        return "no memory for recordings";
     if (side != NULL && (worker->side = create_side(worker, side)) == NULL)
         return "no memory for status and admin";
     return NULL;
@@ -160,6 +166,7 @@ void worker_destroy(struct worker *worker)
         return;
     worker_end_side(worker);
     worker_abort(worker);
+    recording_abandon(worker->recording);
     gateway_destroy(worker->gateway);
     /* The last exchanges and connections are freed after the turn and still hold what follows. */
     loop_poll(worker->loop);
@@ -173,6 +180,7 @@ void worker_destroy(struct worker *worker)
     loop_poll(worker->loop);
     resolver_destroy(worker->resolver);
     services_fini(&worker->services);
+    recording_destroy(worker->recording);
     deadline_clear(&worker->beat);
     worker->slot->state = WORKER_DEAD;
     worker->slot->pid = 0;
@@ -399,6 +407,21 @@ enum weir_err worker_commit(struct worker *worker, uint64_t number, char *why, s
 const struct generation *worker_generation(const struct worker *worker)
 {
     return gateway_current(worker->gateway);
+}
+
+void worker_record(struct worker *worker, int fd, uint64_t number, struct span words,
+                   const struct recording_reports *reports)
+{
+    struct generation *generation = gateway_current(worker->gateway);
+    if (generation == NULL)
+        reports->began(reports->user, number, SPAN("nothing is served yet"));
+    else
+        recording_begin(worker->recording, generation, fd, number, words, reports);
+}
+
+void worker_record_end(struct worker *worker)
+{
+    recording_end(worker->recording);
 }
 
 /* ---- the end */

@@ -38,6 +38,12 @@ void worker_abort(struct worker *worker);
 /* The current configuration, NULL before the first commit. */
 const struct generation *worker_generation(const struct worker *worker);
 
+/* See recording.h. `fd` is the text of the current configuration. */
+struct recording_reports;
+void worker_record(struct worker *worker, int fd, uint64_t number, struct span words,
+                   const struct recording_reports *reports);
+void worker_record_end(struct worker *worker);
+
 /* No new connections; `drained` is called once, from the loop, when the last exchange is over.
  * Asking again changes nothing. */
 void worker_drain(struct worker *worker, void (*drained)(void *user), void *user);

@@ -11,6 +11,7 @@
 #include "gateway/gateway.h"
 #include "net/deadline.h"
 #include "process/channel.h"
+#include "process/recording.h"
 #include "process/worker.h"
 
 struct worker_process {
@@ -165,6 +166,29 @@ static void drain(struct worker_process *process)
     worker_drain(process->worker, on_drained, process);
 }
 
+/* ---- weir record */
+
+static void on_began(void *user, uint64_t number, struct span why)
+{
+    answer(user, MESSAGE_RECORDING, number, why);
+}
+
+static void on_ended(void *user, uint64_t number, struct span numbers)
+{
+    answer(user, MESSAGE_RECORDED, number, numbers);
+}
+
+static void record(struct worker_process *process, const struct message *message)
+{
+    const struct recording_reports reports = {on_began, on_ended, process};
+    if (message->fd < 0)
+        on_began(process, message->number, SPAN("no descriptor came with the order"));
+    else
+        worker_record(process->worker, message->fd, message->number, message->text, &reports);
+}
+
+/* ---- */
+
 static void on_message(struct worker_process *process, const struct message *message)
 {
     switch (message->type) {
@@ -187,11 +211,19 @@ static void on_message(struct worker_process *process, const struct message *mes
     case MESSAGE_QUIT:
         cut(process);
         break;
+    case MESSAGE_RECORD:
+        record(process, message);
+        break;
+    case MESSAGE_RECORD_END:
+        worker_record_end(process->worker);
+        break;
     case MESSAGE_PREPARED:
     case MESSAGE_REFUSED:
     case MESSAGE_COMMITTED:
     case MESSAGE_READY:
     case MESSAGE_DRAINED:
+    case MESSAGE_RECORDING:
+    case MESSAGE_RECORDED:
     case MESSAGE_TYPES:
         log_error("the master sent %s", message_name(message->type));
         break;

@@ -9,22 +9,32 @@
 
 #define FOLDER "TESTKIT_BUILT_FOLDER" /* told to the processes of the tests by environment */
 
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZE "-fsanitize=address"
+#else
+#define SANITIZE ""
+#endif
+
 static const struct {
-    const char *name, *source;
+    const char *name, *source, *flags; /* `flags` begin in the source tree */
 } sources[] = {
-    {"tenant-quota", "sdk/examples/tenant-quota/tenant-quota.c"},
-    {"probe", "plugin-tests/testkit/plugins/probe.c"},
-    {"shout", "plugin-tests/testkit/plugins/shout.c"},
-    {"peers", "core/tests/e2e/abi/peers.c"},
+    {"ask", "plugin-tests/testkit/plugins/ask.c", "sdk/redis/redis.c -lhiredis"},
+    {"tenant-quota", "sdk/examples/tenant-quota/tenant-quota.c", ""},
+    {"probe", "plugin-tests/testkit/plugins/probe.c", ""},
+    {"shout", "plugin-tests/testkit/plugins/shout.c", ""},
+    {"peers", "core/tests/e2e/abi/peers.c", ""},
+    {"steps", "plugin-tests/testkit/plugins/steps.c", SANITIZE},
+    {"steps-two", "plugin-tests/testkit/plugins/steps.c", "-DBUILD='\"two\"'"},
 };
 
 static void build(const char *tree, const char *folder, size_t index)
 {
     char command[2048];
-    int size = snprintf(command, sizeof(command),
-                        "cc -std=gnu11 -O1 -Wall -Wextra -Werror -fPIC -shared "
-                        "-fvisibility=hidden -Wl,-z,defs -I'%s/sdk/include' -o '%s/%s.so' '%s/%s'",
-                        tree, folder, sources[index].name, tree, sources[index].source);
+    int size =
+        snprintf(command, sizeof(command),
+                 "cd '%s' && cc -std=gnu11 -O1 -Wall -Wextra -Werror -fPIC -shared "
+                 "-fvisibility=hidden -Wl,-z,defs -Isdk/include -o '%s/%s.so' '%s' %s",
+                 tree, folder, sources[index].name, sources[index].source, sources[index].flags);
     if (size < 0 || (size_t)size >= sizeof(command) || system(command) != 0)
         (void)fprintf(stderr, "%s\n", command);
 }

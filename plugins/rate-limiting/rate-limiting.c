@@ -159,18 +159,20 @@ static weir_verdict on_access(weir_request *request, void *self, void *context)
     return without_redis(request, policy, mine);
 }
 
-static int start(void *self)
-{
-    rate_limiting *policy = self;
-    if (policy->is_remote && remote_start(policy) != 0)
-        return -1;
-    return policy->is_synced ? sync_start(policy) : 0;
-}
-
 static void stop(void *self)
 {
     remote_stop(self);
     sync_stop(self);
+}
+
+static int start(void *self)
+{
+    rate_limiting *policy = self;
+    if ((!policy->is_remote || remote_start(policy) == 0) &&
+        (!policy->is_synced || sync_start(policy) == 0))
+        return 0;
+    stop(self); /* nobody calls it after a start that failed */
+    return -1;
 }
 
 WEIR_PLUGIN("rate-limiting", "1.1.0", WEIR_CAP_SHARED_MEMORY | WEIR_CAP_NETWORK, .priority = 910,

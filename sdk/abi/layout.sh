@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 # struct NAME { … }; at the start of a line, one declaration after another, joined up to its ';'.
 members() { # struct
     sed -n "/^\(typedef \)\?struct $1 {/,/^}/p" "$include"/weir/{weir,host}.h |
-        sed -e 's@/\*.*\*/@@' -e '1d' -e '/^}/d' -e '/^ *\/\*/,/\*\//d' | tr '\n' ' ' | tr ';' '\n' | sed 's/, */,/g' |
+        sed -e 's@/\*.*\*/@@' -e '1d' -e '/^}/d' -e '/^ *\/\*/,/\*\//d' | tr '\n' ' ' | tr ';' '\n' | sed 's/, *\**/,/g' |
         sed -n -e 's/.*(\*\([a-z0-9_]*\))(.*/\1/p;t' -e 's/^ *//' -e '/^$/d' \
             -e 's/^\(.*[ *]\)\([a-z0-9_]*\(,[a-z0-9_]*\)*\) *$/\2/p' | tr -d ' ' | tr ',' '\n'
 }
@@ -29,8 +29,8 @@ members() { # struct
         done
     done
     # Every numeric constant of the ABI keeps its value, too.
-    grep -ohE '^#define WEIR_[A-Z_]+ (\(?1U?L*L? ?<< ?[0-9]+\)?|\(1ULL << [0-9]+\)|[0-9]+U?)( |$)' \
-        "$include"/weir/{weir,host}.h | awk '{print $2}' | sort -u | while read -r constant; do
+    sed -e ':join' -e '/\\$/{N;s/\\\n */ /;b join' -e '}' "$include"/weir/{weir,host}.h |
+        grep -oE '^#define WEIR_[A-Z_]+ +(\(?1U?L*L? ?<< ?[0-9]+\)?|\(1ULL << [0-9]+\)|[0-9]+U?|INT64_MIN)( |$)' | awk '{print $2}' | sort -u | while read -r constant; do
         echo "printf(\"$constant %lld\\n\", (long long)($constant));"
     done
     echo 'return 0; }'

@@ -1,15 +1,50 @@
-# find_package(WeirPlugin) for policies built outside weir's tree. A plugin needs the headers and the
-# flags below, no library.
+# find_package(WeirPlugin) for policies built outside weir's tree.
 #
+#   cmake_minimum_required(VERSION 3.20)
+#   project(tenant-quota LANGUAGES C)
 #   find_package(WeirPlugin REQUIRED)
-#   weir_add_plugin(tenant-quota SOURCES tenant-quota.c [LIBS library…])
+#   weir_add_plugin(tenant-quota SOURCES tenant-quota.c)
+#   weir_add_plugin_test(tenant-quota SOURCES test.c)
 #
-# Found from an install prefix (lib/cmake/WeirPlugin) or from a source tree (sdk/cmake).
-get_filename_component(WeirPlugin_SDK "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
-if(NOT EXISTS "${WeirPlugin_SDK}/include/weir/weir.h")
-    get_filename_component(WeirPlugin_SDK "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+# weir::plugin   the headers; all that a plugin needs
+# weir::bodies   JSON, form, multipart and compressed bodies (<weir/json.h> …); brings zlib
+# weir::redis    a Redis client over the host's streams (<weir/redis.h>); brings hiredis
+# weir::testkit  <weir_testkit.h>: a plugin's test, without a gateway
+#
+# The last three are there when their library is. The functions are described in WeirPlugin.cmake.
+#
+# Found in an install prefix or a build tree of weir, which have the same shape (CMAKE_PREFIX_PATH), or in
+# a source tree (WeirPlugin_DIR=…/sdk/cmake; -DWeirPlugin_BUILD=… names its build tree, else build/release,
+# build/debug or build/asan is looked at).
+get_filename_component(WeirPlugin_HERE "${CMAKE_CURRENT_LIST_DIR}" REALPATH)
+get_filename_component(WeirPlugin_SDK "${WeirPlugin_HERE}/.." ABSOLUTE)
+if(EXISTS "${WeirPlugin_SDK}/include/weir/weir.h")
+    set(WeirPlugin_INCLUDE_DIR "${WeirPlugin_SDK}/include")
+    set(WeirPlugin_KIT_INCLUDE_DIR "${WeirPlugin_SDK}/testkit")
+    set(WeirPlugin_LIBRARY_DIR)
+    foreach(build "${WeirPlugin_BUILD}" "${WeirPlugin_SDK}/../build/release"
+            "${WeirPlugin_SDK}/../build/debug" "${WeirPlugin_SDK}/../build/asan")
+        if(build AND EXISTS "${build}/lib/libweir_testkit.so" AND NOT WeirPlugin_LIBRARY_DIR)
+            get_filename_component(WeirPlugin_LIBRARY_DIR "${build}/lib" ABSOLUTE)
+        endif()
+    endforeach()
+else()
+    get_filename_component(WeirPlugin_SDK "${WeirPlugin_HERE}/../../.." ABSOLUTE)
+    set(WeirPlugin_INCLUDE_DIR "${WeirPlugin_SDK}/include")
+    set(WeirPlugin_KIT_INCLUDE_DIR "${WeirPlugin_SDK}/include")
+    set(WeirPlugin_LIBRARY_DIR "${WeirPlugin_SDK}/lib")
 endif()
-set(WeirPlugin_INCLUDE_DIR "${WeirPlugin_SDK}/include")
+if(NOT EXISTS "${WeirPlugin_INCLUDE_DIR}/weir/weir.h")
+    set(WeirPlugin_FOUND FALSE)
+    set(WeirPlugin_NOT_FOUND_MESSAGE "there is no ${WeirPlugin_INCLUDE_DIR}/weir/weir.h")
+    return()
+endif()
+
+# How that weir was built: WeirPlugin_SANITIZED is what its libraries need of whoever links them.
+set(WeirPlugin_SANITIZED)
+if(WeirPlugin_LIBRARY_DIR)
+    include("${WeirPlugin_LIBRARY_DIR}/cmake/WeirPlugin/WeirPluginBuild.cmake" OPTIONAL)
+endif()
 
 if(NOT TARGET weir::plugin)
     add_library(weir::plugin INTERFACE IMPORTED)
@@ -17,31 +52,34 @@ if(NOT TARGET weir::plugin)
         INTERFACE_INCLUDE_DIRECTORIES "${WeirPlugin_INCLUDE_DIR}")
 endif()
 
-# weir::bodies: JSON, form, multipart and compressed bodies (<weir/json.h> and the like), for those that
-# ask for it: weir_add_plugin(name SOURCES … LIBS weir::bodies). It brings zlib.
-find_library(WeirPlugin_BODIES weir_bodies HINTS "${WeirPlugin_SDK}/lib" NO_DEFAULT_PATH)
-if(WeirPlugin_BODIES AND NOT TARGET weir::bodies)
-    add_library(weir::bodies STATIC IMPORTED)
-    set_target_properties(weir::bodies PROPERTIES
-        IMPORTED_LOCATION "${WeirPlugin_BODIES}"
-        INTERFACE_INCLUDE_DIRECTORIES "${WeirPlugin_INCLUDE_DIR}"
-        INTERFACE_LINK_LIBRARIES z)
-endif()
-
-# NAME.so, with one exported symbol and every import resolved at build time.
-function(weir_add_plugin name)
-    cmake_parse_arguments(PLUGIN "" "" "SOURCES;LIBS" ${ARGN})
-    if(NOT PLUGIN_SOURCES)
-        message(FATAL_ERROR "weir_add_plugin(${name}): SOURCES is empty")
+# An imported target weir::NAME for a library file, when that is there.
+function(_weir_plugin_library name kind file include)
+    if(NOT WeirPlugin_LIBRARY_DIR OR TARGET weir::${name} OR NOT EXISTS
+        "${WeirPlugin_LIBRARY_DIR}/${file}")
+        return()
     endif()
-    add_library(${name} MODULE ${PLUGIN_SOURCES})
-    set_target_properties(${name} PROPERTIES
-        PREFIX "" SUFFIX .so POSITION_INDEPENDENT_CODE ON
-        C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
-    target_link_libraries(${name} PRIVATE weir::plugin ${PLUGIN_LIBS})
-    target_link_options(${name} PRIVATE -Wl,-z,now -Wl,--exclude-libs,ALL)
-    # clang leaves the sanitizer's symbols to the executable, so they are undefined here by design.
-    if(NOT (CMAKE_C_COMPILER_ID MATCHES "Clang" AND CMAKE_C_FLAGS MATCHES "-fsanitize"))
-        target_link_options(${name} PRIVATE -Wl,-z,defs)
+    add_library(weir::${name} ${kind} IMPORTED)
+    set_target_properties(weir::${name} PROPERTIES
+        IMPORTED_LOCATION "${WeirPlugin_LIBRARY_DIR}/${file}"
+        INTERFACE_INCLUDE_DIRECTORIES "${include}"
+        INTERFACE_LINK_LIBRARIES "weir::plugin;${ARGN}")
+    if(WeirPlugin_SANITIZED)
+        set_target_properties(weir::${name} PROPERTIES
+            INTERFACE_LINK_OPTIONS "-fsanitize=${WeirPlugin_SANITIZED}")
     endif()
 endfunction()
+_weir_plugin_library(bodies STATIC libweir_bodies.a "${WeirPlugin_INCLUDE_DIR}" z)
+_weir_plugin_library(redis STATIC libweir_redis.a "${WeirPlugin_INCLUDE_DIR}" hiredis)
+
+find_path(WeirPlugin_CRITERION_INCLUDE_DIR criterion/criterion.h)
+find_library(WeirPlugin_CRITERION criterion)
+mark_as_advanced(WeirPlugin_CRITERION_INCLUDE_DIR WeirPlugin_CRITERION)
+if(WeirPlugin_CRITERION AND WeirPlugin_CRITERION_INCLUDE_DIR AND NOT TARGET weir::criterion)
+    add_library(weir::criterion INTERFACE IMPORTED)
+    set_target_properties(weir::criterion PROPERTIES
+        INTERFACE_INCLUDE_DIRECTORIES "${WeirPlugin_CRITERION_INCLUDE_DIR}"
+        INTERFACE_LINK_LIBRARIES "${WeirPlugin_CRITERION}")
+endif()
+_weir_plugin_library(testkit SHARED libweir_testkit.so "${WeirPlugin_KIT_INCLUDE_DIR}")
+
+include("${WeirPlugin_HERE}/WeirPlugin.cmake")

@@ -9,6 +9,8 @@ enum outcome {
     STEP_DONE,  /* on to the next stage */
     STEP_AGAIN, /* this stage goes on */
     STEP_WAIT,  /* a policy waits */
+    STEP_PAUSE, /* what comes next has not come yet */
+    STEP_GONE,  /* a body broke off: the client is gone, or the target */
     STEP_REPLY, /* request->reply is the answer: on to the response phases */
 };
 
@@ -67,6 +69,7 @@ static void set_response_header(kit_request *r, enum http_header_id id, struct s
 
 static void set_content_length(kit_request *r, struct http_headers *headers, size_t size)
 {
+    (void)http_headers_remove(headers, HTTP_HEADER_TRANSFER_ENCODING, SPAN_NONE);
     char digits[TEXT_U64_MAX];
     struct span value = arena_copy(r->arena, span_of(digits, text_from_u64(digits, size)));
     if (!span_is_set(value) || http_headers_set(headers, HTTP_HEADER_CONTENT_LENGTH,
@@ -149,13 +152,13 @@ static enum outcome run_access(kit_request *r)
 static enum outcome give_pieces(kit_request *r, enum direction direction)
 {
     struct body_walk *walk = &r->walks[direction];
+    struct body_plan *plan = &r->plans[direction];
     while (!walk->ended) {
-        size_t left = walk->bytes.size - walk->at;
-        size_t size = r->split == 0 || r->split > left ? left : r->split;
-        struct span piece = span_first(span_from(walk->bytes, walk->at), size);
-        /* Split ones end with an empty piece, as chunked ones do. */
-        bool last = r->split == 0 || left == 0;
-        walk->at += size;
+        struct span piece;
+        bool last;
+        if (!kit_body_piece(plan, walk->bytes, walk->at, &piece, &last))
+            return STEP_GONE;
+        walk->at += piece.size;
         walk->ended = last;
         enum weir_err err = WEIR_OK;
         enum phase_result result =
@@ -165,7 +168,26 @@ static enum outcome give_pieces(kit_request *r, enum direction direction)
         enum outcome outcome = after_phase(r, result);
         if (outcome != STEP_DONE)
             return outcome;
+        if (!last && plan->pause_ms > 0) {
+            kit_body_pause(r, plan->pause_ms);
+            return STEP_PAUSE;
+        }
     }
+    return STEP_DONE;
+}
+
+/* A body that no hook looks at breaks off all the same. */
+static enum outcome relay_request_body(kit_request *r)
+{
+    const struct body_plan *plan = &r->plans[TO_TARGET];
+    const struct whole_body *whole = &r->request.bodies[TO_TARGET];
+    if (plan->breaks && !whole->complete) {
+        r->upstream_body = span_first(r->body, plan->breaks_at);
+        return STEP_GONE;
+    }
+    r->upstream_body = whole->replaced ? whole->bytes : r->body;
+    if (whole->replaced)
+        set_content_length(r, &r->request.head.headers, whole->bytes.size);
     return STEP_DONE;
 }
 
@@ -178,10 +200,11 @@ static enum outcome run_request_body(kit_request *r)
         walk->bytes = whole->replaced ? whole->bytes : r->body;
     }
     enum outcome outcome = give_pieces(r, TO_TARGET);
-    if (outcome == STEP_DONE) {
-        r->upstream_body = buf_view(&walk->out);
+    r->upstream_body = buf_view(&walk->out);
+    bool known = !r->plans[TO_TARGET].no_length ||
+                 request_body_need(&r->request, TO_TARGET) == WEIR_BODY_BUFFER;
+    if (outcome == STEP_DONE && known)
         set_content_length(r, &r->request.head.headers, walk->out.size);
-    }
     return outcome;
 }
 
@@ -208,17 +231,12 @@ static enum outcome run_upstream(kit_request *r)
 
 static enum outcome run_send(kit_request *r)
 {
-    const struct whole_body *whole = &r->request.bodies[TO_TARGET];
+    if (!r->proxied)
+        r->request.picked_us = clock_mono_us();
     r->proxied = true;
-    r->request.picked_us = clock_mono_us();
     if (r->walks[TO_TARGET].ended)
         return STEP_DONE;
-    if (has_request_hooks(r))
-        return run_request_body(r);
-    r->upstream_body = whole->replaced ? whole->bytes : r->body;
-    if (whole->replaced)
-        set_content_length(r, &r->request.head.headers, whole->bytes.size);
-    return STEP_DONE;
+    return has_request_hooks(r) ? run_request_body(r) : relay_request_body(r);
 }
 
 /* ---- the target */
@@ -250,6 +268,8 @@ static enum weir_err failure_of(int status)
 
 static enum outcome run_target(kit_request *r)
 {
+    if (r->hold_target)
+        return STEP_PAUSE;
     record_attempt(r);
     if (r->target_ms > 0)
         kit_advance_ms(r->kit, r->target_ms);
@@ -331,18 +351,27 @@ static enum outcome fail_response_body(kit_request *r)
     return STEP_DONE;
 }
 
+static enum outcome relay_response_body(kit_request *r)
+{
+    const struct body_plan *plan = &r->plans[TO_CLIENT];
+    struct span bytes = r->walks[TO_CLIENT].bytes;
+    r->aborted = plan->breaks;
+    buf_span(&r->sent, plan->breaks ? span_first(bytes, plan->breaks_at) : bytes);
+    return STEP_DONE;
+}
+
 static enum outcome run_response_body(kit_request *r)
 {
     if (!has_response_body(r))
         return STEP_DONE;
-    if (!needs_body(r, TO_CLIENT)) {
-        buf_span(&r->sent, r->walks[TO_CLIENT].bytes);
-        return STEP_DONE;
-    }
+    if (!r->request.from_target) /* ours are there, whatever becomes of the target's */
+        r->plans[TO_CLIENT].breaks = false;
+    if (!needs_body(r, TO_CLIENT))
+        return relay_response_body(r);
     enum outcome outcome = give_pieces(r, TO_CLIENT);
-    if (outcome == STEP_WAIT)
+    if (outcome == STEP_WAIT || outcome == STEP_PAUSE)
         return outcome;
-    if (outcome == STEP_REPLY)
+    if (outcome == STEP_REPLY || outcome == STEP_GONE)
         return fail_response_body(r);
     finish_response_body(r);
     return STEP_DONE;
@@ -401,6 +430,17 @@ static const struct step {
     [STAGE_OVER] = {NULL, NULL, STAGE_OVER},
 };
 
+/* Twice is fine. */
+static void end_request(kit_request *r)
+{
+    if (r->request.set == NULL)
+        return;
+    r->body_wanted = false;
+    kit_services.timer_stop(r->kit, TAKE(r->piece_timer));
+    kit_services.timer_stop(r->kit, TAKE(r->body_timer));
+    kit_memory_shut(r);
+}
+
 /* Returns whether the exchange goes on. */
 static bool step_on(kit_request *r, enum outcome outcome)
 {
@@ -413,12 +453,18 @@ static bool step_on(kit_request *r, enum outcome outcome)
     case STEP_WAIT:
         r->waiting = true;
         break;
+    case STEP_PAUSE:
+        r->paused = true;
+        break;
+    case STEP_GONE:
+        exchange_end(r);
+        break;
     case STEP_REPLY:
         respond_reply(r);
         r->stage = STAGE_RESPONSE_HEADERS;
         break;
     }
-    return !r->waiting && r->stage != STAGE_OVER;
+    return !r->waiting && !r->paused && r->stage != STAGE_OVER;
 }
 
 static void drive(kit_request *r)
@@ -426,7 +472,13 @@ static void drive(kit_request *r)
     while (step_on(r, steps[r->stage].run(r)))
         ;
     if (r->stage == STAGE_OVER)
-        request_end(&r->request);
+        end_request(r);
+}
+
+void exchange_go_on(kit_request *r)
+{
+    r->paused = false;
+    drive(r);
 }
 
 void exchange_begin(kit_request *r)
@@ -442,10 +494,10 @@ void exchange_begin(kit_request *r)
 void exchange_end(kit_request *r)
 {
     if (r->stage != STAGE_OVER && r->stage != STAGE_NEW) {
-        r->waiting = r->body_wanted = false;
+        r->waiting = r->paused = false;
         r->aborted = true;
         run_log_hooks(r);
-        request_end(&r->request);
+        end_request(r);
     }
     r->stage = STAGE_OVER;
 }
@@ -464,20 +516,24 @@ static void on_resume(struct weir_request *request, enum direction direction,
     if (step_on(r, steps[r->stage].wake(r, result)))
         drive(r);
     else if (r->stage == STAGE_OVER)
-        request_end(&r->request);
+        end_request(r);
 }
 
 static enum weir_err on_read_body(struct weir_request *request)
 {
     kit_request *r = of_request(request);
     CHECK(r, KIT_REQUEST);
-    r->body_wanted = true;
+    kit_body_wanted(r);
     return WEIR_OK;
 }
 
 void exchange_deliver_body(kit_request *r)
 {
     r->body_wanted = false;
+    if (r->plans[TO_TARGET].breaks) {
+        exchange_end(r);
+        return;
+    }
     bool fits = r->body.size <= r->body_limit;
     struct span body = span_is_set(r->body) ? r->body : SPAN("");
     request_body_ready(&r->request, fits ? WEIR_OK : WEIR_ERR_LIMIT, fits ? body : SPAN_NONE);

@@ -18,11 +18,15 @@ struct scripted_answer {
     size_t header_count;
 };
 
-/* What is known of one URL. */
+/* What is known of one URL, or of all with one beginning. */
 struct kit_script {
     struct list link;
     char *url;
+    bool is_prefix; /* of all that begin so and have no answer of their own */
     struct list answers;
+    kit_fetch_answerer *answerer;
+    void *answerer_user;
+    uint32_t delay_ms;
     size_t count;
     /* Of the last request. */
     char *method, *body;
@@ -32,11 +36,12 @@ struct kit_script {
 
 struct kit_fetch {
     struct list link;
+    uint64_t owner;
     struct kit *kit;
     struct kit_script *script;
     void (*done)(void *arg, const weir_fetch_answer *answer);
     void *arg;
-    void *timer;
+    void *timer, *delay; /* `delay` NULL: the answer is there */
     uint32_t deadline_ms, body_limit;
 };
 
@@ -56,22 +61,61 @@ static struct kit_script *find_script(const struct kit *kit, struct span url)
 {
     LIST_FOREACH (node, &kit->first->scripts) {
         struct kit_script *script = LIST_ENTRY(node, struct kit_script, link);
-        if (span_equal(span_text(script->url), url))
+        if (!script->is_prefix && span_equal(span_text(script->url), url))
             return script;
     }
     return NULL;
 }
 
-static struct kit_script *script_of(struct kit *kit, struct span url)
+static bool has_answer(const struct kit_script *script)
 {
-    struct kit_script *script = find_script(kit, url);
-    if (script != NULL)
-        return script;
-    script = kit_need(calloc(1, sizeof(*script)));
+    return script->answerer != NULL || !list_is_empty(&script->answers);
+}
+
+static bool has_delay(const struct kit_script *script)
+{
+    return script->delay_ms > 0;
+}
+
+/* The longest that begins `url` and has what is wanted; NULL: none. */
+static struct kit_script *find_prefix(const struct kit *kit, struct span url,
+                                      bool (*has)(const struct kit_script *script))
+{
+    struct kit_script *found = NULL;
+    LIST_FOREACH (node, &kit->first->scripts) {
+        struct kit_script *script = LIST_ENTRY(node, struct kit_script, link);
+        if (script->is_prefix && has(script) && span_starts_with(url, span_text(script->url)) &&
+            (found == NULL || strlen(script->url) > strlen(found->url)))
+            found = script;
+    }
+    return found;
+}
+
+static struct kit_script *add_url(struct kit *kit, struct span url, bool is_prefix)
+{
+    struct kit_script *script = kit_need(calloc(1, sizeof(*script)));
     script->url = copy_of(url);
+    script->is_prefix = is_prefix;
     list_init(&script->answers);
     list_push_back(&kit->first->scripts, &script->link);
     return script;
+}
+
+static struct kit_script *script_of(struct kit *kit, struct span url)
+{
+    struct kit_script *script = find_script(kit, url);
+    return script != NULL ? script : add_url(kit, url, false);
+}
+
+static struct kit_script *prefix_of(struct kit *kit, const char *prefix)
+{
+    CHECK(kit, KIT);
+    LIST_FOREACH (node, &kit->first->scripts) {
+        struct kit_script *script = LIST_ENTRY(node, struct kit_script, link);
+        if (script->is_prefix && strcmp(script->url, prefix) == 0)
+            return script;
+    }
+    return add_url(kit, span_text(prefix), true);
 }
 
 static void free_answer(struct scripted_answer *answer)
@@ -117,10 +161,9 @@ static void add_header(struct scripted_answer *answer, const char *name, const c
         (struct header){copy_of(span_text(name)), copy_of(span_text(value))};
 }
 
-void kit_fetch_answer(struct kit *kit, const char *url, int status, const char *content_type,
-                      const char *body)
+static void add_answer(struct kit_script *script, int status, const char *content_type,
+                       const char *body)
 {
-    CHECK(kit, KIT);
     if (status != 0 && (status < 200 || status > 999))
         kit_die("kit_fetch_answer: %d is no status of an answer", status);
     struct scripted_answer *answer = kit_need(calloc(1, sizeof(*answer)));
@@ -128,7 +171,33 @@ void kit_fetch_answer(struct kit *kit, const char *url, int status, const char *
     answer->body = copy_of(span_text(body));
     if (content_type != NULL)
         add_header(answer, "Content-Type", content_type);
-    list_push_back(&script_of(kit, span_text(url))->answers, &answer->link);
+    list_push_back(&script->answers, &answer->link);
+}
+
+void kit_fetch_answer(struct kit *kit, const char *url, int status, const char *content_type,
+                      const char *body)
+{
+    CHECK(kit, KIT);
+    add_answer(script_of(kit, span_text(url)), status, content_type, body);
+}
+
+void kit_fetch_answer_prefix(struct kit *kit, const char *prefix, int status,
+                             const char *content_type, const char *body)
+{
+    add_answer(prefix_of(kit, prefix), status, content_type, body);
+}
+
+void kit_fetch_answer_by(struct kit *kit, const char *prefix, kit_fetch_answerer *answerer,
+                         void *user)
+{
+    struct kit_script *script = prefix_of(kit, prefix);
+    script->answerer = answerer;
+    script->answerer_user = user;
+}
+
+void kit_fetch_delay(struct kit *kit, const char *prefix, uint32_t ms)
+{
+    prefix_of(kit, prefix)->delay_ms = ms;
 }
 
 void kit_fetch_answer_header(struct kit *kit, const char *url, const char *name, const char *value)
@@ -146,6 +215,7 @@ static void drop(struct kit_fetch *fetch)
 {
     list_remove(&fetch->link);
     kit_services.timer_stop(fetch->kit, TAKE(fetch->timer));
+    kit_services.timer_stop(fetch->kit, TAKE(fetch->delay));
     free(fetch);
 }
 
@@ -162,6 +232,12 @@ static void fail(struct kit_fetch *fetch, const char *why)
     finish(fetch, &(weir_fetch_answer){.size = sizeof(weir_fetch_answer), .why = str_of(why)});
 }
 
+static void on_answer(void *arg)
+{
+    struct kit_fetch *fetch = arg;
+    fetch->delay = NULL; /* it ran once and is gone; what follows is a turn */
+}
+
 static void on_late(void *arg)
 {
     struct kit_fetch *fetch = arg;
@@ -171,16 +247,29 @@ static void on_late(void *arg)
     fail(fetch, why);
 }
 
-bool kit_fetch_is_due(const struct kit *kit)
+static struct kit_fetch *due_fetch(const struct kit *kit)
 {
-    return !kit->first->fetches_held && !list_is_empty(&kit->fetches);
+    if (kit->first->fetches_held)
+        return NULL;
+    LIST_FOREACH (node, &kit->fetches) {
+        struct kit_fetch *fetch = LIST_ENTRY(node, struct kit_fetch, link);
+        if (fetch->delay == NULL)
+            return fetch;
+    }
+    return NULL;
 }
 
-/* The last answer stays for those that come. */
-static void answer_with(struct kit_fetch *fetch, struct scripted_answer *answer)
+bool kit_fetch_is_due(const struct kit *kit)
+{
+    return due_fetch(kit) != NULL;
+}
+
+/* The last answer of `from` stays for those that come. */
+static void answer_with(struct kit_fetch *fetch, const struct kit_script *from,
+                        struct scripted_answer *answer)
 {
     char why[REASON_SIZE];
-    bool is_last = answer->link.next == &fetch->script->answers;
+    bool is_last = from != NULL && answer->link.next == &from->answers;
     if (!is_last)
         list_remove(&answer->link); /* whoever is called may add others and fetch again */
     if (answer->status == 0) {
@@ -204,15 +293,34 @@ static void answer_with(struct kit_fetch *fetch, struct scripted_answer *answer)
         free_answer(answer);
 }
 
+/* What the test's function says is for this fetch alone. */
+static void answer_by_test(struct kit_fetch *fetch, const struct kit_script *script)
+{
+    struct kit_script *own = fetch->script;
+    script->answerer(script->answerer_user, fetch->kit, own->url);
+    if (list_is_empty(&own->answers))
+        fail(fetch, "no answer came");
+    else
+        answer_with(fetch, NULL, LIST_ENTRY(own->answers.next, struct scripted_answer, link));
+}
+
 void kit_fetch_deliver(struct kit *kit)
 {
-    if (!kit_fetch_is_due(kit))
+    struct kit_fetch *fetch = due_fetch(kit);
+    if (fetch == NULL)
         return;
-    struct kit_fetch *fetch = LIST_ENTRY(kit->fetches.next, struct kit_fetch, link);
-    if (list_is_empty(&fetch->script->answers))
+    struct kit_script *script = fetch->script;
+    if (list_is_empty(&script->answers)) {
+        script = find_prefix(kit, span_text(fetch->script->url), has_answer);
+        if (script != NULL && script->answerer != NULL) {
+            answer_by_test(fetch, script);
+            return;
+        }
+    }
+    if (script == NULL)
         fail(fetch, "the test said nothing of this URL");
     else
-        answer_with(fetch, LIST_ENTRY(fetch->script->answers.next, struct scripted_answer, link));
+        answer_with(fetch, script, LIST_ENTRY(script->answers.next, struct scripted_answer, link));
 }
 
 /* ---- services */
@@ -262,12 +370,17 @@ void *kit_fetch_start(void *user, const weir_fetch_request *request,
         return NULL;
     struct kit_fetch *fetch = kit_need(calloc(1, sizeof(*fetch)));
     fetch->kit = kit;
+    fetch->owner = kit_owner(kit);
     fetch->script = script_of(kit, (struct span){request->url.data, request->url.size});
     fetch->done = done;
     fetch->arg = arg;
     fetch->deadline_ms = request->deadline_ms;
     fetch->body_limit = request->body_limit;
-    fetch->timer = kit_need(kit_services.timer_start(kit, request->deadline_ms, 0, on_late, fetch));
+    fetch->timer = kit_need(kit_timer_start(kit, request->deadline_ms, 0, on_late, fetch));
+    const struct kit_script *slow =
+        find_prefix(kit, (struct span){request->url.data, request->url.size}, has_delay);
+    if (slow != NULL)
+        fetch->delay = kit_need(kit_timer_start(kit, slow->delay_ms, 0, on_answer, fetch));
     remember(fetch->script, request);
     list_push_back(&kit->fetches, &fetch->link);
     return fetch;
@@ -308,13 +421,20 @@ size_t kit_fetch_count(const struct kit *kit, const char *url)
     return count;
 }
 
-size_t kit_fetch_waiting(const struct kit *kit)
+size_t kit_fetches_of(const struct kit *kit, uint64_t owner)
 {
     size_t count = 0;
-    CHECK(kit, KIT);
-    LIST_FOREACH (node, &kit->fetches)
-        count++;
+    LIST_FOREACH (node, &kit->fetches) {
+        const struct kit_fetch *fetch = LIST_ENTRY(node, const struct kit_fetch, link);
+        count += owner == 0 || fetch->owner == owner;
+    }
     return count;
+}
+
+size_t kit_fetch_waiting(const struct kit *kit)
+{
+    CHECK(kit, KIT);
+    return kit_fetches_of(kit, 0);
 }
 
 const char *kit_fetch_method(const struct kit *kit, const char *url)

@@ -1,5 +1,5 @@
-/* Configurations and workers of the test kit: what a worker process of the gateway sets up before
- * its first request, without the process. */
+/* Workers of the test kit: what a worker process of the gateway sets up before its first request,
+ * without the process. Its configurations are in generations.c. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -9,12 +9,8 @@
 
 #include "base/clock.h"
 #include "kit_internal.h"
-#include "plugin_host/metrics.h"
 
 enum { KIT_SHARED_BYTES = 64 << 20, KIT_MARKDOWN_MAX = 1 << 20 };
-
-/* Of the last configuration that was tried. */
-static struct buf last_error, last_warnings;
 
 _Noreturn void kit_die(const char *format, ...)
 {
@@ -32,95 +28,6 @@ void *kit_need(void *memory)
     if (memory == NULL)
         kit_die("no memory");
     return memory;
-}
-
-static const char *text_of(struct buf *buf)
-{
-    if (buf->size == 0)
-        return "";
-    buf_byte(buf, '\0');
-    if (buf->failed)
-        kit_die("no memory");
-    buf->size--;
-    return buf->data;
-}
-
-const char *kit_error(void)
-{
-    return text_of(&last_error);
-}
-
-const char *kit_warnings(void)
-{
-    return text_of(&last_warnings);
-}
-
-static void tell_problems(struct problems *problems)
-{
-    for (size_t i = 0; i < problems_count(problems); i++) {
-        const struct problem *problem = problems_at(problems, i);
-        struct buf *out = problem->level == PROBLEM_ERROR ? &last_error : &last_warnings;
-        if (out->size > 0)
-            buf_byte(out, '\n');
-        problem_print_line(problems, problem, out);
-    }
-}
-
-/* ---- generations */
-
-static void generation_free(struct kit_generation *generation)
-{
-    if (generation == NULL)
-        return;
-    policies_stop(generation->policies);
-    catalog_destroy(generation->catalog);
-    arena_destroy(generation->arena);
-    free(generation);
-}
-AUTO_DEFINE(struct kit_generation, generation_free)
-
-void kit_generation_unpin(struct kit *kit, struct kit_generation *generation)
-{
-    if (--generation->pins > 0)
-        return;
-    if (kit->generation == generation)
-        kit->generation = NULL;
-    generation_free(generation);
-}
-
-static enum weir_err fill_generation(struct kit *kit, struct kit_generation *generation,
-                                     struct span yaml, struct problems *problems)
-{
-    TRY(config_load(generation->arena, yaml, "kong.yml", catalog_view(generation->catalog),
-                    problems, &generation->config));
-    TRY(policies_build(generation->arena, kit->host, generation->config, generation->catalog,
-                       problems, &generation->policies));
-    char why[512] = "";
-    enum weir_err err = policies_start(generation->policies, why, sizeof(why));
-    if (err != WEIR_OK)
-        buf_text(&last_error, why);
-    return err;
-}
-
-/* NULL: refused, and last_error says why. */
-static struct kit_generation *generation_of(struct kit *kit, const char *yaml)
-{
-    last_error.size = last_warnings.size = 0;
-    AUTO(generation_free)
-    struct kit_generation *generation = kit_need(calloc(1, sizeof(*generation)));
-    generation->pins = 1;
-    generation->arena = kit_need(arena_create(NULL));
-    generation->catalog = kit_need(catalog_create(kit->folder, kit->images));
-    AUTO(arena_destroy) struct arena *notes = kit_need(arena_create(NULL));
-    struct problems *problems = kit_need(problems_create(notes));
-
-    enum weir_err err = fill_generation(kit, generation, span_text(yaml), problems);
-    tell_problems(problems);
-    if (err == WEIR_OK)
-        return TAKE(generation);
-    if (last_error.size == 0)
-        buf_text(&last_error, weir_err_text(err));
-    return NULL;
 }
 
 /* ---- workers */
@@ -164,6 +71,9 @@ static struct kit *worker_create(struct shared *shared, uint32_t index, const ch
     kit->folder = kit_need(strdup(folder));
     list_init(&kit->timers);
     list_init(&kit->watches);
+    list_init(&kit->swaps);
+    list_init(&kit->image_list);
+    list_init(&kit->streams);
     list_init(&kit->fetches);
     list_init(&kit->scripts);
     list_init(&kit->files);
@@ -175,22 +85,8 @@ static struct kit *worker_create(struct shared *shared, uint32_t index, const ch
     kit->host = kit_need(plugin_host_create(&services, shared, index));
     kit->images = kit_need(images_create(kit->host, kit->copies));
     plugin_host_watch_log(kit->host, on_log_line, kit);
+    kit_watch_begin(kit);
     return kit;
-}
-
-/* The configuration becomes the current one; it is kept for further workers. */
-static bool worker_load(struct kit *kit, const char *yaml)
-{
-    struct kit_generation *generation = generation_of(kit, yaml);
-    if (generation == NULL)
-        return false;
-    if (kit->generation != NULL)
-        kit_generation_unpin(kit, kit->generation);
-    kit->generation = generation;
-    char *copy = kit_need(strdup(yaml));
-    free(kit->yaml);
-    kit->yaml = copy;
-    return true;
 }
 
 struct kit *kit_open_folder(const char *yaml, const char *plugin_folder)
@@ -200,7 +96,7 @@ struct kit *kit_open_folder(const char *yaml, const char *plugin_folder)
     struct kit *kit = worker_create(shared, 0, plugin_folder);
     kit->first = kit;
     kit->workers[0] = kit;
-    if (worker_load(kit, yaml))
+    if (kit_load(kit, yaml))
         return kit;
     kit_close(kit);
     return NULL;
@@ -248,15 +144,10 @@ struct kit *kit_second_worker(struct kit *kit)
     struct kit *worker = worker_create(first->shared, index, first->folder);
     worker->first = first;
     first->workers[index] = worker;
-    if (!worker_load(worker, first->yaml))
+    kit_swaps_copy(worker, first);
+    if (!kit_load(worker, first->yaml))
         kit_die("the second worker refuses what the first took: %s", kit_error());
     return worker;
-}
-
-bool kit_reload(struct kit *kit, const char *yaml)
-{
-    CHECK(kit, KIT);
-    return worker_load(kit, yaml);
 }
 
 static void end_requests(struct kit *kit)
@@ -282,10 +173,14 @@ void kit_close(struct kit *kit)
     kit_handles_end(kit);
     kit_scripts_free(kit);
     kit_faults_free(kit);
-    if (is_first)
+    kit_swaps_free(kit);
+    kit_image_list_free(kit);
+    if (is_first) {
         shared_destroy(kit->shared);
-    else
+        kit_clock_begin(); /* of a Redis that is there before the next kit */
+    } else {
         kit->first->workers[kit->index] = NULL;
+    }
     copies_remove(kit);
     buf_free(&kit->log);
     buf_free(&kit->metrics);
@@ -293,26 +188,4 @@ void kit_close(struct kit *kit)
     free(kit->yaml);
     kit->magic = 0;
     free(kit);
-}
-
-/* ---- what is left behind */
-
-const char *kit_log_lines(struct kit *kit)
-{
-    CHECK(kit, KIT);
-    return text_of(&kit->log);
-}
-
-void kit_log_clear(struct kit *kit)
-{
-    CHECK(kit, KIT);
-    kit->log.size = 0;
-}
-
-const char *kit_metrics(struct kit *kit)
-{
-    CHECK(kit, KIT);
-    kit->metrics.size = 0;
-    metrics_render(kit->shared, &kit->metrics);
-    return text_of(&kit->metrics);
 }

@@ -61,6 +61,8 @@ static void set_header(kit_request *r, struct http_headers *headers, enum http_h
 
 static void set_length(kit_request *r, struct http_headers *headers, size_t size)
 {
+    if (r->plans[headers == &r->target_headers ? TO_CLIENT : TO_TARGET].no_length)
+        return;
     char digits[TEXT_U64_MAX + 1];
     digits[text_from_u64(digits, size)] = '\0';
     set_header(r, headers, HTTP_HEADER_CONTENT_LENGTH, "Content-Length", digits);
@@ -94,9 +96,12 @@ static void set_id(kit_request *r)
 kit_request *kit_request_new(struct kit *kit, const char *method, const char *target)
 {
     CHECK(kit, KIT);
+    static uint64_t count;
     kit_request *r = kit_need(calloc(1, sizeof(*r)));
     r->magic = KIT_REQUEST_MAGIC;
+    r->number = ++count;
     r->kit = kit;
+    list_init(&r->pieces);
     r->generation = kit->generation;
     r->generation->pins++;
     r->arena = kit_need(arena_create(NULL));
@@ -127,11 +132,13 @@ void kit_request_free(kit_request *r)
         return;
     CHECK(r, KIT_REQUEST);
     exchange_end(r);
+    kit_memory_open(r);
     kit_generation_unpin(r->kit, r->generation);
     list_remove(&r->link);
     for (int i = 0; i < DIRECTIONS; i++)
         buf_free(&r->walks[i].out);
     buf_free(&r->sent);
+    buf_free(&r->trace);
     arena_destroy(r->arena);
     r->magic = 0;
     free(r);
@@ -212,10 +219,11 @@ void kit_request_id(kit_request *r, const char *hex32)
     memcpy(r->request.id, hex32, sizeof(r->request.id));
 }
 
-void kit_split(kit_request *r, size_t size)
+void kit_request_shared(kit_request *r, const char *name, const char *value)
 {
     check_new(r);
-    r->split = size;
+    if (shared_value_set(&r->request, span_text(name), keep_text(r, value)) != WEIR_OK)
+        kit_die("no such shared value: '%s'", name);
 }
 
 void kit_hold_body(kit_request *r)
@@ -273,6 +281,12 @@ void kit_target_takes(kit_request *r, int64_t ms)
     r->target_ms = ms;
 }
 
+void kit_target_hold(kit_request *r)
+{
+    check_new(r);
+    r->hold_target = true;
+}
+
 /* ---- running */
 
 int kit_run(kit_request *r)
@@ -301,6 +315,27 @@ void kit_body_arrives(kit_request *r)
     CHECK(r, KIT_REQUEST);
     r->hold_body = false;
     kit_settle(r->kit);
+}
+
+void kit_target_answers(kit_request *r)
+{
+    CHECK(r, KIT_REQUEST);
+    r->hold_target = false;
+    if (r->stage == STAGE_TARGET && r->paused)
+        exchange_go_on(r);
+    kit_settle(r->kit);
+}
+
+bool kit_is_over(const kit_request *r)
+{
+    CHECK(r, KIT_REQUEST);
+    return r->stage == STAGE_OVER;
+}
+
+bool kit_was_cut_off(const kit_request *r)
+{
+    CHECK(r, KIT_REQUEST);
+    return r->aborted;
 }
 
 void kit_abort(kit_request *r)
@@ -450,6 +485,18 @@ const char *kit_consumer(kit_request *r)
     if (consumer == NULL)
         return NULL;
     return kit_text(r, first_set(consumer->username, first_set(consumer->custom_id, consumer->id)));
+}
+
+bool kit_is_authenticated(const kit_request *r)
+{
+    CHECK(r, KIT_REQUEST);
+    return r->request.authenticated;
+}
+
+const char *kit_credential(kit_request *r)
+{
+    CHECK(r, KIT_REQUEST);
+    return r->request.credential == NULL ? NULL : kit_text(r, r->request.credential->id);
 }
 
 const char *kit_shared(kit_request *r, const char *name)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "kit_internal.h"
 
 /* 2026-01-01 00:00:00 UTC; the monotonic clock starts somewhere else, so that nobody takes one for
@@ -30,10 +31,21 @@ int64_t kit_time(const struct kit *kit)
     return (int64_t)clock_wall_ms();
 }
 
+void kit_seed(struct kit *kit, uint64_t seed)
+{
+    CHECK(kit, KIT);
+    random_seed(seed);
+}
+
 /* ---- services */
 
-static void *on_timer_start(void *user, uint32_t delay_ms, uint32_t repeat_ms,
-                            void (*fire)(void *arg), void *arg)
+uint64_t kit_owner(const struct kit *kit)
+{
+    return kit->running == NULL ? 0 : kit->running->number;
+}
+
+void *kit_timer_start(void *user, uint32_t delay_ms, uint32_t repeat_ms, void (*fire)(void *arg),
+                      void *arg)
 {
     struct kit *kit = user;
     struct kit_timer *timer = calloc(1, sizeof(*timer));
@@ -47,6 +59,15 @@ static void *on_timer_start(void *user, uint32_t delay_ms, uint32_t repeat_ms,
     return timer;
 }
 
+static void *on_timer_start(void *user, uint32_t delay_ms, uint32_t repeat_ms,
+                            void (*fire)(void *arg), void *arg)
+{
+    struct kit_timer *timer = kit_timer_start(user, delay_ms, repeat_ms, fire, arg);
+    if (timer != NULL)
+        timer->owner = kit_owner(user);
+    return timer;
+}
+
 static void on_timer_stop(void *user, void *handle)
 {
     (void)user;
@@ -57,8 +78,8 @@ static void on_timer_stop(void *user, void *handle)
     free(timer);
 }
 
-static void *on_io_add(void *user, int fd, uint32_t events,
-                       void (*ready)(void *arg, uint32_t events), void *arg)
+void *kit_watch_add(void *user, int fd, uint32_t events, void (*ready)(void *arg, uint32_t events),
+                    void *arg)
 {
     struct kit *kit = user;
     struct kit_watch *watch = calloc(1, sizeof(*watch));
@@ -66,6 +87,15 @@ static void *on_io_add(void *user, int fd, uint32_t events,
         return NULL;
     *watch = (struct kit_watch){.fd = fd, .events = events, .ready = ready, .arg = arg};
     list_push_back(&kit->watches, &watch->link);
+    return watch;
+}
+
+static void *on_io_add(void *user, int fd, uint32_t events,
+                       void (*ready)(void *arg, uint32_t events), void *arg)
+{
+    struct kit_watch *watch = kit_watch_add(user, fd, events, ready, arg);
+    if (watch != NULL)
+        watch->owner = kit_owner(user);
     return watch;
 }
 
@@ -148,8 +178,10 @@ void kit_settle(struct kit *kit)
         atomic_store(&kit->turn_wanted, false);
         deliver_bodies(kit);
         kit_fetch_deliver(kit);
+        kit_stream_deliver(kit);
         plugin_host_turn(kit->host);
-    } while (atomic_load(&kit->turn_wanted) || body_is_due(kit) || kit_fetch_is_due(kit));
+    } while (atomic_load(&kit->turn_wanted) || body_is_due(kit) || kit_fetch_is_due(kit) ||
+             kit_stream_is_due(kit));
     kit_files_turn(kit);
 }
 

@@ -1,9 +1,9 @@
-#include "tool.h"
-
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "tool.h"
 
 /* clang-format off */
 static const struct verb {
@@ -13,9 +13,9 @@ static const struct verb {
     {"new",    "NAME [--lang c|c++]", tool_new},
     {"build",  "[--sanitize]", tool_build},
     {"test",   "[--sanitize] [--valgrind]", tool_test},
-    {"bench",  "[FILE.so] [--config YAML]", tool_bench},
-    {"fuzz",   "[FILE.so] [--config YAML] [--seconds N] [--seed N]", tool_fuzz},
-    {"replay", "OLD.so NEW.so FILE", tool_replay},
+    {"bench",  "[FILE.so] [--config YAML] [--requests N] [--seed N] [--json]", tool_bench},
+    {"fuzz",   "[FILE.so] [--config YAML] [--runs N] [--run N] [--seconds N] [--seed N]", tool_fuzz},
+    {"replay", "OLD.so NEW.so FILE [--all] [--json]", tool_replay},
 };
 /* clang-format on */
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
@@ -36,8 +36,20 @@ int tool_usage(const char *name, const char *format, ...)
     va_start(args, format);
     (void)vfprintf(stderr, format, args);
     va_end(args);
-    (void)fprintf(stderr, "\nusage: weir plugin %s %s\n", name, verb == NULL ? "" : verb->arguments);
+    (void)fprintf(stderr, "\nusage: weir plugin %s %s\n", name,
+                  verb == NULL ? "" : verb->arguments);
     return TOOL_USAGE;
+}
+
+int tool_fail(const char *verb, const char *format, ...)
+{
+    va_list args;
+    (void)fprintf(stderr, "weir plugin %s: ", verb);
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+    return TOOL_FAILED;
 }
 
 int main(int argc, char **argv)

@@ -23,8 +23,8 @@ REFUSED = (  # case, the sentence behind "plugin 'NAME': "
     ("WIDE_USED", "field 'field_stride': row 0 has {wide} bytes and uses the last, want {row}"),
     ("NARROW", "field 'field_stride': have 1 rows of 0 bytes, want at most 4096 rows"),
     ("NULL_ROWS", "field 'field_stride': have 1 rows of {row} bytes, want at most 4096 rows"),
-    ("NO_DESCRIPTOR", "weir_plugin_v1() returned no descriptor"),
-    ("OTHER_NAME", "field 'name': the descriptor and the manifest differ"),
+    ("NO_DESCRIPTOR", "field 'descriptor': have NULL, want what weir_plugin_v1() returns"),
+    ("OTHER_NAME", "field 'name': have 'somebody' in the descriptor, want 'v-other-name'"),
 )
 
 

@@ -225,6 +225,53 @@ Test(calls, one_metric_has_one_handle_and_another_shape_is_refused)
     cr_expect_eq(error.count, 1);
 }
 
+/* ---- structs of other minors */
+
+Test(calls, structs_that_begin_with_their_size)
+{
+    struct later {
+        uint32_t size, flags; /* what 1.0 had */
+        uint64_t added, added_later;
+    };
+    static const struct {
+        const char *reason;
+        uint32_t size;
+        uint64_t added, added_later; /* given; taken, when `size` reaches so far */
+        bool fits;
+    } rows[] = {
+        {"of 1.0: what came later is zero", 8, 5, 6, true},
+        {"of a minor between", 16, 5, 6, true},
+        {"of this minor", 24, 5, 0, true},
+        {"of a later one, which asks for nothing new", 32, 5, 0, true},
+        {"its size was forgotten", 0, 0, 0, false},
+        {"less than 1.0 had", 4, 0, 0, false},
+        {"of a size that cannot be", 5000, 0, 0, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct {
+            struct later ours;
+            uint64_t theirs[640];
+        } given = {{rows[i].size, 3, rows[i].added, rows[i].added_later}, {0}};
+        struct later taken;
+        memset(&taken, 0xff, sizeof(taken));
+        cr_expect_eq(copy_sized(&taken, sizeof(taken), 8, &given), rows[i].fits, "%s",
+                     rows[i].reason);
+        if (!rows[i].fits)
+            continue;
+        cr_expect_eq(taken.flags, 3, "%s", rows[i].reason);
+        cr_expect_eq(taken.added, rows[i].size >= 16 ? rows[i].added : 0, "%s", rows[i].reason);
+        cr_expect_eq(taken.added_later, rows[i].size >= 24 ? rows[i].added_later : 0, "%s",
+                     rows[i].reason);
+    }
+    struct {
+        struct later ours;
+        uint64_t theirs;
+    } used = {{sizeof(used), 3, 0, 0}, 1};
+    struct later taken;
+    cr_expect(!copy_sized(&taken, sizeof(taken), 8, &used), "it asks for what we do not know");
+    cr_expect(!copy_sized(&taken, sizeof(taken), 8, NULL));
+}
+
 /* ---- capabilities */
 
 Test(calls, a_capability_that_was_not_declared_is_refused)
@@ -237,7 +284,7 @@ Test(calls, a_capability_that_was_not_declared_is_refused)
     cr_expect_eq(table->dict_remove(NULL, none), WEIR_DENIED);
     cr_expect_eq(table->dict_add(NULL, none, 1, 0, &value), WEIR_DENIED);
     cr_expect_eq(table->dict_swap(NULL, none, 1, 2), WEIR_DENIED);
-    cr_expect_eq(table->dict_take(NULL, NULL, 0), WEIR_DENIED);
+    cr_expect_eq(table->dict_take(NULL, NULL, 0, 0), WEIR_DENIED);
     cr_expect_null(table->dict_open(NULL, self_of(0), none, 1, 1, 8));
     cr_expect_null(table->io_add(self_of(0), 0, WEIR_IO_READ, NULL, NULL));
     cr_expect_eq(table->io_set(NULL, 0), WEIR_DENIED);

@@ -93,13 +93,20 @@ static void expect_refusal(const char *why, const char *file, const char *want)
     "__attribute__((section(\".weir.manifest\"), used)) static const char manifest[] =\n"         \
     "  \"weir-plugin/1\\nname=p\\nversion=1.0.0\\nabi=1.0\\n\";\n"                                \
     "static struct { weir_plugin d; unsigned char tail[64]; } w;\n"                               \
-    "static struct { weir_field f; unsigned char tail[16]; } rows[2];\n"                          \
+    "static struct { weir_field f; unsigned char tail[16]; } rows[2], inner[2];\n"                \
     "__attribute__((visibility(\"default\"))) const weir_plugin *weir_plugin_v1(const weir_host " \
     "*h)\n"                                                                                       \
     "{ (void)h; w.d = (weir_plugin){.size = sizeof(weir_plugin), .major = 1, .name = \"p\",\n"    \
-    "    .version = \"1.0.0\", .fields = &rows[0].f, .field_count = 2,\n"                         \
+    "    .version = \"1.0.0\", .fields = &rows[0].f, .field_count = 2, .self_size = 256,\n"       \
     "    .field_stride = sizeof(rows[0])};\n"                                                     \
-    "  rows[0].f.name = \"a\"; rows[1].f.name = \"b\"; " setup " return &w.d; }\n"
+    "  rows[0].f.name = \"a\"; rows[1].f.name = \"b\";\n"                                         \
+    "  rows[0].f.type = rows[1].f.type = WEIR_TYPE_INTEGER; " setup " return &w.d; }\n"
+
+#define RECORD                                                                           \
+    "rows[1].f.type = WEIR_TYPE_RECORD; rows[1].f.field_count = 2; rows[1].f.size = 16;" \
+    "rows[1].f.fields = &inner[0].f; inner[0].f.name = \"x\";"                           \
+    "inner[1].f.name = \"y\";"                                                           \
+    "inner[0].f.type = inner[1].f.type = WEIR_TYPE_INTEGER;"
 
 Test(image, the_example_loads_as_its_author_wrote_it)
 {
@@ -139,10 +146,35 @@ Test(image, descriptors_of_other_versions)
          "plugin 'p': field 'field_stride': row 1 has 120 bytes and uses the last, want 104"},
         {"rows that are nowhere", BY_HAND("w.d.fields = NULL;"),
          "plugin 'p': field 'field_stride': have 2 rows of 120 bytes, want at most 4096 rows"},
+        {"rows of a record have the stride of those around them", BY_HAND(RECORD), NULL},
+        {"and may not use what we do not know either", BY_HAND(RECORD "inner[1].tail[0] = 1;"),
+         "plugin 'p': field 'field_stride': row 1 has 120 bytes and uses the last, want 104"},
+        {"a record that is in itself",
+         BY_HAND(RECORD "inner[1].f.type = WEIR_TYPE_RECORD; inner[1].f.size = 16; "
+                        "inner[1].f.fields = &rows[0].f;"
+                        "inner[1].f.field_count = 2;"),
+         "plugin 'p': field 'fields': records are nested more than 8 deep"},
+        {"rows of a credential kind that use what we do not know",
+         BY_HAND("static weir_credential_kind kind; kind = (weir_credential_kind){.fields ="
+                 "&rows[0].f, .field_count = 2, .field_stride = sizeof(rows[0])};"
+                 "w.d.field_count = 0; w.d.credentials = &kind; w.d.credential_count = 1;"
+                 "w.d.credential_stride = sizeof(kind); rows[1].tail[0] = 1;"),
+         "plugin 'p': field 'field_stride': row 1 has 120 bytes and uses the last, want 104"},
+        {"a capability from the future", BY_HAND("w.d.capabilities = 1ULL << 40 | 1;"),
+         "plugin 'p': field 'capabilities': have 0x10000000001, want bits of 0x7f"},
+        {"a flag from the future", BY_HAND("w.d.flags = 1U << 9;"),
+         "plugin 'p': field 'flags': have 0x200, want bits of 0x7"},
+        {"a field's flag from the future: it might say that this is a secret",
+         BY_HAND("rows[1].f.flags = 1U << 20;"),
+         "plugin 'p': field 'fields': row 1 has flags 0x100000, want bits of 0x7ff"},
+        {"a type from the future", BY_HAND("rows[1].f.type = 11;"),
+         "plugin 'p': field 'fields': row 1 has type 11, want 1 to 10"},
+        {"a need from the future", BY_HAND("w.d.response_body_need = 4;"),
+         "plugin 'p': field 'response_body_need': have 4, want at most 3"},
         {"no descriptor", BY_HAND("return NULL;"),
-         "plugin 'p': weir_plugin_v1() returned no descriptor"},
+         "plugin 'p': field 'descriptor': have NULL, want what weir_plugin_v1() returns"},
         {"a name that is not the manifest's", BY_HAND("w.d.name = \"q\";"),
-         "plugin 'p': field 'name': the descriptor and the manifest differ"},
+         "plugin 'p': field 'name': have 'q' in the descriptor, want 'p'"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         compile("v", rows[i].source, "-w");
@@ -158,6 +190,8 @@ Test(image, descriptors_of_other_versions)
         if (plugin->field_count == 2) /* the short one ends before its tables */
             cr_expect_str_eq(plugin->fields[1].name, "b", "%s: rows keep their stride",
                              rows[i].why);
+        if (plugin->field_count == 2 && plugin->fields[1].type == WEIR_TYPE_RECORD)
+            cr_expect_str_eq(plugin->fields[1].fields[1].name, "y", "%s", rows[i].why);
         cr_expect_null(plugin->log, "%s", rows[i].why);
         image_close(image);
     }
@@ -166,15 +200,21 @@ Test(image, descriptors_of_other_versions)
 Test(image, files_that_are_no_plugin)
 {
     write_file("text.so", SPAN("#!/bin/sh\necho hello\n"));
-    expect_refusal("a text file", "text.so", "plugin 'p': DIR/text.so: not an ELF shared object");
+    expect_refusal("a text file", "text.so",
+                   "plugin 'p': DIR/text.so: not an ELF shared object: field 'magic': have '#!/b', "
+                   "want '?ELF'");
     write_file("empty.so", SPAN(""));
     expect_refusal("an empty file", "empty.so",
-                   "plugin 'p': DIR/empty.so: not an ELF shared object");
+                   "plugin 'p': DIR/empty.so: not an ELF shared object: field 'magic': have '', "
+                   "want '?ELF'");
     compile("plain", "int x(void) { return 1; }", "");
     expect_refusal("some other library", "plain.so",
-                   "plugin 'p': DIR/plain.so: no weir plugin: it has no .weir.manifest section");
+                   "plugin 'p': DIR/plain.so: field 'manifest': have none, want what "
+                   "WEIR_PLUGIN writes");
     compile("q", "#define name_ \n" PLUGIN(""), "-Dweir_plugin_v1=other -Wno-attributes");
-    expect_refusal("no entry", "q.so", "plugin 'p': DIR/q.so: it does not export weir_plugin_v1");
+    expect_refusal("no entry", "q.so",
+                   "plugin 'p': DIR/q.so: field 'entry': have none, want an exported "
+                   "weir_plugin_v1");
     compile("other", "#include <weir/weir.h>\nWEIR_PLUGIN(\"other\", \"1\", 0, .priority = 1);",
             "");
     expect_refusal("another plugin's file", "other.so",
@@ -261,6 +301,8 @@ Test(image, the_source_file_may_vanish_while_the_image_lives)
     (void)snprintf(path, sizeof(path), "%s/p.so", folder);
     cr_assert_eq(truncate(path, 0), 0);
     cr_expect_str_eq(image_plugin(image)->fields[0].name, "limit");
-    expect_refusal("half-written now", "p.so", "plugin 'p': DIR/p.so: not an ELF shared object");
+    expect_refusal("half-written now", "p.so",
+                   "plugin 'p': DIR/p.so: not an ELF shared object: field 'magic': have '', "
+                   "want '?ELF'");
     image_close(image);
 }

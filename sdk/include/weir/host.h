@@ -39,6 +39,8 @@ extern "C" {
 #define WEIR_TEXT_SERVICE_HOST 17U
 #define WEIR_TEXT_SERVER_IP 18U      /* the address the client connected to */
 #define WEIR_TEXT_CORRELATION_ID 19U /* what weir_correlate() said; absent without */
+#define WEIR_TEXT_TLS_VERSION 20U    /* of the client's connection, "TLSv1.3"; absent without TLS */
+#define WEIR_TEXT_TLS_CIPHER 21U     /* the cipher's name; absent without TLS */
 
 /* Facts as numbers: weir_request_number(). An unknown id answers WEIR_UNSET. */
 #define WEIR_NUMBER_PORT 1U         /* of the listener, after port_maps */
@@ -83,6 +85,8 @@ extern "C" {
 #define WEIR_METRIC_GAUGE 2U
 #define WEIR_METRIC_HISTOGRAM 3U
 
+/* Of a watched descriptor: what to wait for and what came. Bits that you do not know mean nothing.
+ */
 #define WEIR_IO_READ 1U
 #define WEIR_IO_WRITE 2U
 
@@ -104,6 +108,7 @@ extern "C" {
 #define WEIR_FILE_ERROR 4U         /* errno of the last attempt; 0: it went well, or hangs */
 #define WEIR_FILE_STALLED_MS 5U    /* its lines wait so long for one call to come back; 0: none */
 
+/* Why a wake hook is called. Take one that you do not know as WEIR_DEADLINE. */
 #define WEIR_WOKEN 0U    /* somebody called weir_wake() */
 #define WEIR_DEADLINE 1U /* nobody did in time */
 
@@ -115,10 +120,15 @@ typedef struct weir_take {
     int64_t value;  /* out: after the call */
 } weir_take;
 
+/* Ends a park: its verdict is that of the hook which waited; it may park again and WAIT. [the phase
+ * of that hook] */
 typedef weir_verdict weir_wake_hook(weir_request *request, void *self, void *context, uint32_t why);
+/* `user` is what was given; keep what it points to until the timer, watch, stream or fetch is gone.
+ * [worker] */
 typedef void weir_timer_hook(void *self, void *user);
+/* `events` of `fd` have come: WEIR_IO_…; errors and hang-ups count as ready. [worker] */
 typedef void weir_io_hook(void *self, void *user, int fd, uint32_t events);
-/* false ends the walk. */
+/* false ends the walk. The strings live as long as the request. [exchange] */
 typedef bool weir_header_visit(void *user, weir_str name, weir_str value);
 
 /* Whom to connect to. `size` is sizeof(weir_peer). */
@@ -131,7 +141,8 @@ typedef struct weir_peer {
     uint32_t deadline_ms; /* to resolve, connect and shake hands; > 0 */
 } weir_peer;
 
-/* What happens to a stream, always from the loop. After `closed` the stream is gone. */
+/* What happens to a stream, always from the loop. After `closed` the stream is gone. `bytes` and
+ * `why` live as long as the call. NULL members are fine. [worker] */
 typedef struct weir_stream_events {
     uint32_t size;
     void (*opened)(void *self, void *user);
@@ -139,7 +150,7 @@ typedef struct weir_stream_events {
     void (*closed)(void *self, void *user, weir_str why); /* never opened, or ended */
 } weir_stream_events;
 
-/* An HTTP/1.1 request that the policy itself makes. */
+/* An HTTP/1.1 request that the policy itself makes. `size` is sizeof(weir_fetch_request). */
 typedef struct weir_fetch_request {
     uint32_t size;
     uint32_t flags;       /* WEIR_PEER_NO_VERIFY */
@@ -150,6 +161,7 @@ typedef struct weir_fetch_request {
     uint32_t deadline_ms; /* for all of it; > 0 */
     uint32_t body_limit;  /* of the answer's body: longer ones fail */
 } weir_fetch_request;
+/* What came of it; all of it lives as long as the call. The host's size. */
 typedef struct weir_fetch_answer {
     uint32_t size;
     uint32_t status; /* 0: none came whole, `why` says what went wrong */
@@ -158,6 +170,7 @@ typedef struct weir_fetch_answer {
     size_t header_count;
     weir_str body;
 } weir_fetch_answer;
+/* Once for each fetch that was not cancelled. [worker] */
 typedef void weir_fetch_hook(void *self, void *user, const weir_fetch_answer *answer);
 
 /* A file that lines are appended to. `size` is sizeof(weir_file_options). */
@@ -169,8 +182,9 @@ typedef struct weir_file_options {
 } weir_file_options;
 
 typedef struct weir_host weir_host;
-/* One value that was handed over. */
-typedef void weir_state_hook(weir_str key, weir_str value, void *user);
+/* One value that was handed over; false ends the walk. The strings live as long as import_state().
+ */
+typedef bool weir_state_visit(void *user, weir_str key, weir_str value);
 
 struct weir_host {
     uint32_t size;
@@ -193,6 +207,7 @@ struct weir_host {
     weir_str (*query_get)(weir_request *request, weir_str name, size_t nth);
     weir_status (*query_set)(weir_request *request, weir_str name, weir_str value);
     weir_status (*query_remove)(weir_request *request, weir_str name);
+    weir_status (*query_replace)(weir_request *request, weir_str raw);
     weir_header_id (*header_intern)(const weir_host *host, weir_str name);
     weir_str (*header_get)(weir_request *request, uint32_t side, weir_header_id id, size_t nth);
     weir_status (*header_set)(weir_request *request, uint32_t side, weir_header_id id,
@@ -215,11 +230,13 @@ struct weir_host {
     weir_status (*body_emit)(weir_request *request, uint32_t side, weir_str chunk);
     weir_str (*body_get)(weir_request *request, uint32_t side);
     weir_status (*body_replace)(weir_request *request, uint32_t side, weir_str body);
+    weir_status (*body_skip)(weir_request *request, uint32_t side);
 
     /* consumers and credentials */
     const weir_credential *(*credential_find)(const void *self, uint32_t kind, weir_str key);
     const void *(*credential_data)(const weir_credential *credential);
     const weir_consumer *(*credential_consumer)(const weir_credential *credential);
+    weir_str (*credential_id)(const weir_credential *credential);
     const weir_consumer *(*consumer_find)(const void *self, weir_str username_or_id);
     weir_str (*consumer_text)(const weir_consumer *consumer, uint32_t what);
     const weir_consumer *(*request_consumer)(weir_request *request);
@@ -236,6 +253,7 @@ struct weir_host {
     weir_str (*shared_get)(weir_request *request, weir_str name);
     weir_status (*log_set)(weir_request *request, weir_str dotted_key, weir_str json);
     weir_str (*log_document)(weir_request *request);
+    weir_status (*correlate)(weir_request *request, weir_str id, uint32_t flags);
 
     /* waiting */
     weir_token (*park)(weir_request *request, uint32_t deadline_ms, weir_wake_hook *on_wake);
@@ -257,23 +275,20 @@ struct weir_host {
     weir_status (*dict_add)(weir_dict *dict, weir_str key, int64_t delta, int64_t ttl_ms,
                             int64_t *out_value);
     weir_status (*dict_swap)(weir_dict *dict, weir_str key, int64_t expected, int64_t value);
-    weir_status (*dict_take)(weir_dict *dict, weir_take *counters, size_t count);
+    weir_status (*dict_take)(weir_dict *dict, weir_take *counters, size_t count, size_t stride);
 
     /* metrics, clock, random */
     weir_metric *(*metric_open)(weir_error *error, const void *self, uint32_t kind, weir_str name,
                                 weir_str help, const char *const *labels, const double *buckets,
                                 size_t bucket_count);
+    weir_metric *(*metric_limit)(weir_error *error, const void *self, weir_metric *metric,
+                                 uint32_t series);
     void (*metric_add)(weir_metric *metric, const weir_str *label_values, double amount);
     void (*metric_set)(weir_metric *metric, const weir_str *label_values, double value);
     int64_t (*now_ms)(const weir_host *host);
     int64_t (*mono_us)(const weir_host *host);
     void (*random)(const weir_host *host, void *out, size_t size);
     void (*uuid)(const weir_host *host, char out[36]);
-
-    weir_status (*query_replace)(weir_request *request, weir_str raw);
-    weir_status (*body_skip)(weir_request *request, uint32_t side);
-    weir_str (*credential_id)(const weir_credential *credential);
-    weir_status (*correlate)(weir_request *request, weir_str id, uint32_t flags);
 
     /* peers */
     weir_stream *(*stream_open)(const void *self, const weir_peer *peer,
@@ -290,13 +305,10 @@ struct weir_host {
     int64_t (*file_number)(weir_file *file, uint32_t what);
     void (*file_close)(weir_file *file);
 
-    weir_metric *(*metric_limit)(weir_error *error, const void *self, weir_metric *metric,
-                                 uint32_t series);
-
     /* state handed over */
     weir_status (*state_set)(weir_state *state, weir_str key, weir_str value);
     weir_str (*state_get)(const weir_state *state, weir_str key);
-    void (*state_each)(const weir_state *state, weir_state_hook *hook, void *user);
+    void (*state_each)(const weir_state *state, weir_state_visit *visit, void *user);
 };
 
 #ifdef __cplusplus

@@ -4,16 +4,37 @@
  * reaches the gateway only through the table of functions it is handed, wrapped below so that calls
  * read as functions. Rules that hold everywhere:
  *
- *  - Every hook and callback runs on the worker's loop thread. Only weir_wake() may be called from
- * another.
+ *  - Every hook and callback runs on the worker's loop thread, and none inside another. Only
+ *    weir_wake() may be called from another thread. No hook may block.
  *  - The host copies every string it is given. Strings it gives live as long as the request (or the
  *    policy, for configuration); body chunks only as long as the call.
  *  - Neither side frees the other's memory. weir_request_alloc() and weir_policy_alloc() need no
- * free.
- *  - Functions that may fail return a weir_status; 0 is success.
+ *    free. These, `self` and `context` are aligned for every type (16 bytes).
+ *  - Functions that may fail return a weir_status; 0 is success. Each contract names the statuses;
+ *    one that it does not name is a failure as well.
  *  - Structs start with their size or come with a stride, so both sides may grow them at the end.
+ *    weir_str, weir_pair and weir_list are values: they never grow.
+ *  - Numbers of a kind (verdicts, statuses, texts, events, reasons to wake) grow, too: treat one
+ *    that you do not know as the contract says, or as a failure.
+ *  - Times are milliseconds, but where a name says _us.
  *
- * Tags say when a call may be made: [configure], [worker], [exchange: phases], [any thread]. */
+ * The last words of a contract, in brackets, say where a call may be made:
+ *
+ *  - configure: in configure() and in a credential kind's check()
+ *  - worker: in start(), stop(), every hook and every callback
+ *  - exchange: with a request, in its hooks (log included) and in callbacks that are given it
+ *  - access, upstream …: in those hooks, and in the on_wake of what they parked
+ *  - export_state, import_state: there
+ *  - any thread: anywhere, and from other threads
+ *
+ * Elsewhere it does nothing, and answers WEIR_PHASE, 0, NULL or what is absent. A call with "Needs
+ * WEIR_CAP_…" answers WEIR_DENIED, NULL or nothing to a plugin that did not declare that. A request
+ * may be used only until its last hook has returned: keep a weir_token, never the pointer.
+ *
+ * History, what each minor added; what is newer than WEIR_TARGET_MINOR is not there for the
+ * compiler:
+ *
+ *  - 1.0: everything below */
 #ifndef WEIR_WEIR_H
 #define WEIR_WEIR_H
 
@@ -22,6 +43,10 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+#if defined(__GNUC__)
+/* Rows and descriptors leave out what is zero, by design. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
 extern "C" {
 #endif
 
@@ -31,12 +56,16 @@ extern "C" {
 #ifndef WEIR_TARGET_MINOR
 #define WEIR_TARGET_MINOR WEIR_MINOR
 #endif
+#if WEIR_TARGET_MINOR > WEIR_MINOR
+#error "these headers are older than WEIR_TARGET_MINOR"
+#endif
 
 /* Bytes somebody else owns; data is NULL when absent. Not terminated. */
 typedef struct weir_str {
     const char *data;
     size_t size;
 } weir_str;
+/* A literal as weir_str. */
 #ifdef __cplusplus
 #define WEIR_LIT(text) (weir_str{"" text, sizeof(text) - 1})
 #else
@@ -105,32 +134,37 @@ typedef uint64_t weir_token;            /* parked work; a stale one answers WEIR
 #define WEIR_REGEX (1U << 9)         /* the text must compile as a regular expression */
 #define WEIR_PATH (1U << 10)         /* starts with "/" */
 
+/* What a field of a list fills: `count` items one after another, as long as the policy. */
 typedef struct weir_list {
     void *items; /* weir_str, int64_t, double, or the record's struct */
     size_t count;
 } weir_list;
+/* A name and its value: a row of a map, a header of a fetch. */
 typedef struct weir_pair {
     weir_str key, value;
 } weir_pair;
 
-/* One row of a configuration table. Arrays of rows carry a stride. */
+/* One row of a configuration table. Arrays of rows carry a stride; the rows of a record have that
+ * of the table the record is in. What the macros below set comes first: C++ wants designators in
+ * the order of the members, so write .flags, .key, .def, .min, .max, .choices, .alias, .also, .help
+ * in this order. */
 typedef struct weir_field {
     const char *name; /* the C member's */
-    const char *key;  /* the YAML's word; NULL: the same as `name` */
-    const char *help; /* one sentence for `weir plugin schema` */
-    const char *def;  /* default as YAML text; NULL: none */
     uint32_t type;
-    uint32_t flags;
-    uint32_t offset;            /* of the member in the struct */
-    uint32_t element;           /* LIST: type of its elements */
-    double min, max;            /* inclusive, checked when either is not 0; max 0: no upper bound */
-    const char *const *choices; /* ENUM (and lists of ENUM): ends with NULL */
+    uint32_t offset;                 /* of the member in the struct */
     const struct weir_field *fields; /* RECORD (and lists of records) */
     uint32_t field_count;
-    uint32_t size; /* RECORD: sizeof its struct; of the element for a list of records */
+    uint32_t size;    /* RECORD: sizeof its struct; of the element for a list of records */
+    uint32_t element; /* LIST: type of its elements */
+    uint32_t flags;   /* WEIR_REQUIRED and the like */
+    const char *key;  /* the YAML's word; NULL: the same as `name` */
+    const char *def;  /* default as YAML text; NULL: none */
+    double min, max;  /* inclusive, checked when either is not 0; max 0: no upper bound */
+    const char *const *choices; /* ENUM (and lists of ENUM): ends with NULL */
     const char
         *alias; /* legacy spellings beside the record, "redis_host": comma separated; or NULL */
     const char *also; /* the dotted path an alias row stands for, "redis.host"; else NULL */
+    const char *help; /* one sentence for `weir plugin schema` */
 } weir_field;
 
 #define WEIR_FIELD_(struct_, member_, type_, ...)                                          \
@@ -177,13 +211,13 @@ typedef struct weir_credential_kind {
 
 /* ---- the descriptor ------------------------------------------------------------------------- */
 
-#define WEIR_CAP_SHARED_MEMORY (1ULL << 0)
-#define WEIR_CAP_NETWORK (1ULL << 1)
-#define WEIR_CAP_BODY (1ULL << 2)
-#define WEIR_CAP_SECRETS (1ULL << 3)
-#define WEIR_CAP_ADMIN (1ULL << 4)
-#define WEIR_CAP_THREADS (1ULL << 5) /* joined in stop(); pins the image */
-#define WEIR_CAP_FILES (1ULL << 6)   /* append to files */
+#define WEIR_CAP_SHARED_MEMORY (1ULL << 0) /* dictionaries */
+#define WEIR_CAP_NETWORK (1ULL << 1)       /* descriptors, streams, fetches */
+#define WEIR_CAP_BODY (1ULL << 2)          /* read, pass on or replace bodies */
+#define WEIR_CAP_SECRETS (1ULL << 3)       /* for whoever looks: it holds secrets; grants nothing */
+#define WEIR_CAP_ADMIN (1ULL << 4)         /* kept for later; grants nothing */
+#define WEIR_CAP_THREADS (1ULL << 5)       /* joined in stop(); pins the image */
+#define WEIR_CAP_FILES (1ULL << 6)         /* append to files */
 
 #define WEIR_PLUGIN_AUTHENTICATES (1U << 0) /* fails closed in quarantine */
 #define WEIR_PLUGIN_NO_CONSUMER_SCOPE (1U << 1)
@@ -191,13 +225,19 @@ typedef struct weir_credential_kind {
  * that scope run, in the order of the file, when their instance names differ; 64 at most. */
 #define WEIR_PLUGIN_LAYERED (1U << 2)
 
-/* How much of a body a policy needs, each direction of its own. */
+/* How much of a body a policy needs, each direction of its own. Bodies of HEAD, 204, 304 and of
+ * upgraded connections never reach a hook. */
 #define WEIR_BODY_NONE 0U   /* relayed untouched */
 #define WEIR_BODY_STREAM 1U /* chunk in, 0..n chunks out by weir_body_emit() */
 #define WEIR_BODY_BUFFER 2U /* whole, capped, then 413 (request) or 502 (response) */
 #define WEIR_BODY_TEE 3U    /* a read-only copy that never delays */
 
+/* `context` is zeroed before the first hook of that request and policy; NULL with context_size 0.
+ */
 typedef weir_verdict weir_hook(weir_request *request, void *self, void *context);
+/* `chunk` lives as long as the call, and is empty at times; `last` comes once, with the last bytes
+ * or after them. With WEIR_BODY_BUFFER there is one call, with the whole. What a hook of
+ * WEIR_BODY_STREAM does not emit is gone. */
 typedef weir_verdict weir_body_hook(weir_request *request, void *self, void *context,
                                     weir_str chunk, bool last);
 
@@ -218,19 +258,37 @@ typedef struct weir_plugin {
     uint32_t request_body_need, response_body_need;
 
     /* Check and prepare `self`; no I/O, also run by `weir check`. Not 0 refuses the configuration:
-     * say why with weir_error_at(). [configure] */
+     * say why with weir_error_at(). There is no counterpart: take memory from weir_policy_alloc()
+     * alone; what must be given back is made in start(). [configure] */
     int (*configure)(void *self, weir_error *error);
-    int (*start)(
-        void *self); /* once per worker and policy; not 0 refuses the generation [worker] */
-    void (*stop)(void *self); /* the last call for `self` [worker] */
+    /* Once per worker and policy, before its first request. Not 0 refuses the generation, and then
+     * there is no stop(): give back here what was made here. [worker] */
+    int (*start)(void *self);
+    /* Once per worker and policy whose start() was good, after its last request: the last call for
+     * `self`. Threads are joined here. [worker] */
+    void (*stop)(void *self);
 
-    weir_hook *rewrite; /* before routing, global policies only */
+    /* Before routing, of global policies only. NEXT: go on. DONE: answered, on to the response
+     * hooks. May WAIT. */
+    weir_hook *rewrite;
+    /* After routing, before anything is sent to a target. NEXT: go on. DONE: answered, on to the
+     * response hooks. May WAIT. */
     weir_hook *access;
+    /* The request's body on its way, when request_body_need is not NONE. NEXT: go on. DONE:
+     * answered; nothing more is sent to the target. May WAIT, but with TEE. */
     weir_body_hook *request_body;
-    weir_hook *upstream; /* each attempt, may change the target */
+    /* Before each attempt to reach a target: it may change the target. NEXT: go on. DONE: answered,
+     * no attempt is made. May WAIT. */
+    weir_hook *upstream;
+    /* Once there is a response, the gateway's own answers included. NEXT: go on. DONE: its answer
+     * takes the place of the response, and is what later policies see. May WAIT. */
     weir_hook *response_headers;
+    /* The response's body on its way, when response_body_need is not NONE. NEXT: go on. DONE counts
+     * as FAIL: the head may be sent. May WAIT, but with TEE. */
     weir_body_hook *response_body;
-    void (*log)(weir_request *request, void *self, void *context); /* always, cannot wait */
+    /* Always, once, when the exchange has ended, even when the client went away. No verdict, no
+     * WAIT. */
+    void (*log)(weir_request *request, void *self, void *context);
 
     /* When a swap or a reload replaces a policy (the same plugin and the same id in the file), what
      * it holds in this worker can go on: the old `self` exports, then the new one imports, right
