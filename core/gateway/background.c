@@ -74,6 +74,7 @@ static void *thread_main(void *arg)
         if (background->ending)
             return NULL;
         struct job *job = current(background);
+        CHECK_THAT(job != NULL); /* who says go has put one there */
         if (job->heavy && !yields)
             give_way(); /* for good: nobody may go back without a privilege */
         yields = yields || job->heavy;

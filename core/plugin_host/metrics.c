@@ -273,13 +273,12 @@ static inline bool is_recent(const weir_metric *metric, const struct recent *rec
     const char *key = recent->key;
     if (key == NULL)
         return false;
-    for (const weir_str *value = values, *end = values + metric->label_count; value < end;
-         value++) {
+    for (size_t i = 0; i < metric->label_count; i++) {
         uint16_t kept;
         memcpy(&kept, key, sizeof(kept));
-        const char *data = value->data;
-        if (data == NULL ? kept != 0
-                         : value->size != kept || !same_bytes(key + 2, data, value->size))
+        weir_str value = values[i];
+        if (value.data == NULL ? kept != 0
+                               : value.size != kept || !same_bytes(key + 2, value.data, value.size))
             return false;
         key += (size_t)kept + 2;
     }

@@ -64,6 +64,26 @@ Test(testkit_findings, a_dictionary_is_read_and_written)
     kit_close(kit);
 }
 
+Test(testkit_findings, who_was_authenticated)
+{
+    struct kit *kit = open_built(yaml_with("[{name: probe, config: {act: identify}}]\n"
+                                           "consumers: [{username: ann, probe_keys: [{key: sesame, "
+                                           "id: 3f0e5a0e-4c0c-4f5e-9a39-0d6a3b6d2c11}]}]"));
+    kit_request *r = kit_request_new(kit, "GET", "/");
+    kit_request_header(r, "X-Probe", "sesame");
+    cr_expect_not(kit_is_authenticated(r));
+    cr_expect_eq(kit_run(r), 200);
+    cr_expect(kit_is_authenticated(r));
+    cr_expect_str_eq(kit_consumer(r), "ann");
+    cr_expect_str_eq(kit_credential(r), "3f0e5a0e-4c0c-4f5e-9a39-0d6a3b6d2c11");
+    kit_request *stranger = kit_request_new(kit, "GET", "/");
+    kit_request_header(stranger, "X-Probe", "guess");
+    cr_expect_eq(kit_run(stranger), 500);
+    cr_expect_not(kit_is_authenticated(stranger));
+    cr_expect_null(kit_credential(stranger));
+    kit_close(kit);
+}
+
 /* ---- fetches */
 
 static struct kit *open_peers(void)

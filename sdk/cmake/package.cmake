@@ -38,7 +38,8 @@ weir_beside(share/weir/examples examples)
 install(DIRECTORY ${CMAKE_BINARY_DIR}/lib/pkgconfig ${CMAKE_BINARY_DIR}/lib/cmake
     DESTINATION lib COMPONENT weir-dev)
 install(DIRECTORY sdk/include/weir DESTINATION include COMPONENT weir-dev)
-install(FILES sdk/testkit/weir_testkit.h sdk/testkit/weir_testkit_peers.h DESTINATION include COMPONENT weir-dev)
+install(FILES sdk/testkit/weir_testkit.h sdk/testkit/weir_testkit_peers.h
+    DESTINATION include COMPONENT weir-dev)
 foreach(folder template examples)
     if(EXISTS ${CMAKE_SOURCE_DIR}/sdk/${folder})
         # What an author's tools leave behind is not ours to ship.
@@ -48,11 +49,11 @@ foreach(folder template examples)
 endforeach()
 # The pages keep their place to each other, and what they point at is beside them.
 set(pages share/doc/weir/sdk)
-foreach(page README.md tutorial.md reference.md replay.md testkit/README.md abi/v1.lock abi/history.md)
-    if(EXISTS ${CMAKE_SOURCE_DIR}/sdk/${page})
-        get_filename_component(folder ${page} DIRECTORY)
-        install(FILES sdk/${page} DESTINATION ${pages}/${folder} COMPONENT weir-dev)
-    endif()
+file(GLOB found CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/sdk sdk/*.md sdk/testkit/*.md
+    sdk/abi/*.md sdk/abi/*.lock)
+foreach(page ${found})
+    get_filename_component(folder ${page} DIRECTORY)
+    install(FILES sdk/${page} DESTINATION ${pages}/${folder} COMPONENT weir-dev)
 endforeach()
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/pages)
 file(CREATE_LINK ../../../weir/examples ${CMAKE_BINARY_DIR}/pages/examples SYMBOLIC)

@@ -69,6 +69,8 @@ static _Noreturn void be_child(const struct batch *batch)
     report_of()->run = batch->from;
     report_of()->warm = false;
     report_of()->requests = 0;
+    /* What the kit leaves when it crashes goes with our folder. */
+    (void)setenv("TMPDIR", batch->subject->folder, 1);
     blocks_catch_signals();
     (void)peer_listen();
     watch_begin(batch->subject->name, WATCH_ALL, NULL);
@@ -436,8 +438,8 @@ int tool_fuzz(int argc, char **argv)
             i++;
     }
     struct subject subject;
-    int result = subject_open(&subject, "fuzz", options.file, options.config, true);
     set_sanitizer();
+    int result = subject_open(&subject, "fuzz", options.file, options.config, true);
     if (result == TOOL_OK) {
         become_sanitized(&subject, argv);
         result =

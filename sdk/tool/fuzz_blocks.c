@@ -362,7 +362,7 @@ void blocks_settle(void)
 {
     for (size_t i = 0; i < KEPT; i++)
         let_go(&kept[i]);
-    if (blocks == NULL)
+    if (block_count == 0) /* the usual case, and the table is large */
         return;
     if (!overflowed && watch_judges())
         judge_blocks();

@@ -175,11 +175,16 @@ static bool run_cmake(const struct project *project, const char *what, const cha
 
 static bool configure(const struct project *project, const char *sdk, enum tree tree)
 {
-    char prefix[4096], prefix_option[4160], sdk_option[4160];
+    char prefix[4096], prefix_option[4160], sdk_option[4160], valgrind[4096];
     if (!tool_beside("", prefix, sizeof(prefix)))
         return false;
     (void)snprintf(prefix_option, sizeof(prefix_option), "-DCMAKE_PREFIX_PATH=%s", prefix);
     (void)snprintf(sdk_option, sizeof(sdk_option), "-DWeirPlugin_DIR:PATH=%s", sdk);
+    (void)snprintf(valgrind, sizeof(valgrind),
+                   "-DCMAKE_CROSSCOMPILING_EMULATOR=valgrind;-q;--trace-children=yes;"
+                   "--leak-check=full;--errors-for-leak-kinds=definite;"
+                   "--show-leak-kinds=definite;--log-file=%s/" VALGRIND_LOGS "%%p",
+                   project->build);
     const char *argv[16] = {"cmake", "-S", project->folder, "-B", project->build};
     size_t count = 5;
     if (tree == TREE_OTHER)
@@ -193,8 +198,7 @@ static bool configure(const struct project *project, const char *sdk, enum tree 
     argv[count++] =
         project->sanitized ? "-DWEIR_PLUGIN_SANITIZE=address,undefined" : "-DWEIR_PLUGIN_SANITIZE=";
     if (project->valgrind) /* CMake puts it before the command of every test */
-        argv[count++] = "-DCMAKE_CROSSCOMPILING_EMULATOR=valgrind;-q;--trace-children=yes;"
-                        "--error-exitcode=99;--leak-check=full;--errors-for-leak-kinds=definite";
+        argv[count++] = valgrind;
     return run_cmake(project, "configure", argv);
 }
 

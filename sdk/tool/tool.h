@@ -37,7 +37,9 @@ struct project {
 /* The project that `folder` (NULL: the current one) is, by its CMakeLists.txt. false: it is none,
  * said so on stderr. */
 bool project_open(const char *folder, bool sanitized, struct project *out);
-/* Build it in a tree of its own, whose tests run under valgrind. */
+/* Build it in a tree of its own, whose tests run under valgrind. Each process leaves what was found
+ * in BUILD/VALGRIND_LOGS<pid>; an empty file: nothing. */
+#define VALGRIND_LOGS "found-by-valgrind."
 void project_use_valgrind(struct project *project);
 /* Configure it when that was not done, and build it: with -fsanitize=address,undefined when it was
  * opened so. What the compiler says goes to stderr. */

@@ -41,9 +41,7 @@ CASES = [
     ("text", lambda data: b"this is no program\n", "{file}: not an ELF shared object: field 'magic': have 'this', want '?ELF'", SAME),
     ("empty", lambda data: b"", "{file}: not an ELF shared object: field 'magic': have '', want '?ELF'", SAME),
     ("cut", lambda data: data[:3000], "{file}: the file is cut short: field 'section table': have 3000 bytes, want {size}", SAME),
-    ("cut-head", lambda data: data[:40], "{file}: the file is cut short: field 'ELF header': have 40 bytes, want 64", SAME),
     ("machine", patched(18, 243), "{file}: field 'ELF machine': have 243, want {machine}", SAME),
-    ("class", patched(4, 1), "{file}: field 'ELF class': have 1, want 2", SAME),
     ("type", patched(16, 2), "{file}: field 'ELF type': have 2, want 3", SAME),
     ("no-manifest", ["-DNO_MANIFEST"], "{file}: field 'manifest': have none, want what WEIR_PLUGIN writes", SAME),
     ("garbled", manifest("weir plugin, honestly\n"), "{file}: field 'manifest': have 'weir plugin, honestly', want weir-plugin/1 in its first line", SAME),
@@ -67,17 +65,14 @@ CASES = [
     ("name", broken('descriptor->name = "somebody"'), "field 'name': have 'somebody' in the descriptor, want 'policy'", None),
     ("version", broken("descriptor->version = NULL"), "field 'version': have none, want a text", None),
     ("capability", broken("descriptor->capabilities = 1ULL << 40"), "field 'capabilities': have 0x10000000000, want bits of 0x7f", None),
-    ("flags", broken("descriptor->flags = 1U << 30"), "field 'flags': have 0x40000000, want bits of 0x7", None),
     ("body", broken("descriptor->request_body_need = 9"), "field 'request_body_need': have 9, want at most 3", None),
     ("self", broken("descriptor->self_size = 1U << 31"), "field 'self_size': have 2147483648, want at most 67108864", None),
     ("context", broken("descriptor->context_size = 1U << 31"), "field 'context_size': have 2147483648, want at most 1048576", None),
     ("stride", broken("descriptor->field_stride = 0"), "field 'field_stride': have 2 rows of 0 bytes, want at most 4096 rows", None),
-    ("no-rows", broken("descriptor->fields = NULL"), "field 'field_stride': have 2 rows of {row} bytes, want at most 4096 rows", None),
     ("twice", broken('rows[1].name = "number"'), "field 'fields': row 1 has key 'number', want another than row 0", None),
     ("no-name", broken("rows[1].name = NULL"), "field 'fields': row 1 has no name, want that of its member", None),
     ("offset", broken("rows[1].offset = 4096"), "field 'fields': row 1 has a member that ends at 4104, want at most 24, the struct's size", None),
     ("row-type", broken("rows[1].type = 99"), "field 'fields': row 1 has type 99, want 1 to 10", None),
-    ("row-flag", broken("rows[1].flags = 1U << 20"), "field 'fields': row 1 has flags 0x100000, want bits of 0x7ff", None),
 ]
 
 

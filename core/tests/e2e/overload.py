@@ -249,20 +249,21 @@ def test_request_timeout_bounds_all_of_it():
         assert answer.status == 200 and not answer.complete
 
 
+LARGE = reply(body=b"x" * (10 << 20))  # once: as many as there are readers would not fit
+
+
 def send_large(conn, upstream):
+    conn.sock.settimeout(600)  # it is the gateway that shall lose its patience
     while True:
         request = read_request(conn, upstream)
         if request is None:
             return
-        conn.send(reply(body=LARGE if "/large" in request[0] else b"small"))
-
-
-LARGE = b"x" * (10 << 20)
+        conn.send(LARGE if "/large" in request[0] else reply(body=b"small"))
 
 
 def test_many_slow_readers():
     up, small = Upstream(send_large), Upstream()
-    seconds = 150 if FULL else 2  # so that none is cut before all are there
+    seconds = 60 if FULL else 2  # so that none is cut before all are there
     config = service(up.port, path="/large") + service(small.port, name="t")[len("services:\n"):].replace(
         "name: r", "name: q")
     with Weir(config, settings={"client_body_timeout": f"{seconds}s", "log_level": "warn",

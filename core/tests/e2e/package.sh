@@ -46,8 +46,8 @@ expected_dev() {
             -not -path '*/build/*' -not -path '*/target/*' | sed "s,^,share/weir/$folder/,"
     done
     printf "$pages/%s\n" examples template include
-    for page in README.md tutorial.md reference.md testkit/README.md abi/v1.lock; do
-        [ ! -f "$WEIR_SOURCE_DIR/sdk/$page" ] || echo "$pages/$page"
+    for page in "$WEIR_SOURCE_DIR"/sdk/{*.md,testkit/*.md,abi/*.md,abi/*.lock}; do
+        echo "$pages/${page#"$WEIR_SOURCE_DIR/sdk/"}"
     done
 }
 same_files() { # folder expected what
@@ -155,7 +155,7 @@ EOF
 generator=()
 ! command -v ninja >/dev/null || generator=(-G Ninja)
 { cmake -S "$nine" -B "$nine/build" "${generator[@]}" -DCMAKE_PREFIX_PATH="$prefix" \
-    -DCMAKE_C_FLAGS='-Wall -Wextra -Werror' &&
+    -DCMAKE_C_FLAGS='-D_GNU_SOURCE -Wall -Wno-missing-field-initializers -Werror' &&
     cmake --build "$nine/build" --parallel 2; } >"$work/nine.log" 2>&1 ||
     { tail -n 30 "$work/nine.log" >&2; fail "they do not build against the installed SDK"; }
 [ "$(sed -n 's/^WeirPlugin_DIR:PATH=//p' "$nine/build/CMakeCache.txt")" = \

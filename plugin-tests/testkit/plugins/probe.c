@@ -16,11 +16,26 @@ typedef struct {
     weir_io *io;
 } probe;
 
-static const char *const acts[] = {"pass", "park",  "tick",   "pipe", "override", "fail",
-                                   "late", "early", "answer", "body", "rewrite",  NULL};
+static const char *const acts[] = {"pass",  "park",   "tick", "pipe",    "override", "fail", "late",
+                                   "early", "answer", "body", "rewrite", "identify", NULL};
 static const weir_field fields[] = {
     WEIR_ENUM(probe, act, .def = "pass", .choices = acts),
     WEIR_DURATION(probe, deadline_ms, .key = "deadline", .def = "1s"),
+};
+
+typedef struct {
+    weir_str key;
+} probe_key;
+static const weir_field key_fields[] = {
+    WEIR_STRING(probe_key, key, .flags = WEIR_SECRET | WEIR_UNIQUE),
+};
+static const weir_credential_kind kinds[] = {
+    {.collection = "probe_keys",
+     .fields = key_fields,
+     .field_count = 1,
+     .field_stride = (uint32_t)sizeof(key_fields[0]),
+     .unique_key = "key",
+     .data_size = (uint32_t)sizeof(probe_key)},
 };
 
 static bool does(const probe *self, const char *act)
@@ -129,6 +144,14 @@ static weir_verdict on_access(weir_request *request, void *self, void *context)
     weir_metric_add(mine->seen, &mine->act, 1);
     if (does(mine, "fail"))
         return WEIR_FAIL;
+    if (does(mine, "identify")) {
+        weir_str key = weir_header_get(request, WEIR_SIDE_REQUEST, mine->header, 0);
+        const weir_credential *found = weir_credential_find(self, 0, key);
+        return found == NULL || weir_authenticate(request, weir_credential_consumer(found), found,
+                                                  (weir_str){NULL, 0})
+                   ? WEIR_FAIL
+                   : WEIR_NEXT;
+    }
     if (does(mine, "override"))
         return override(request);
     if (does(mine, "body"))
@@ -172,6 +195,6 @@ static void on_log(weir_request *request, void *self, void *context)
 }
 
 WEIR_PLUGIN("probe", "1.0.0", WEIR_CAP_NETWORK | WEIR_CAP_BODY, .priority = 500, WEIR_SELF(probe),
-            WEIR_FIELDS(fields), .configure = configure, .start = start, .stop = stop,
-            .rewrite = on_rewrite, .access = on_access, .response_headers = on_response_headers,
-            .log = on_log);
+            WEIR_FIELDS(fields), WEIR_CREDENTIALS(kinds), .configure = configure, .start = start,
+            .stop = stop, .rewrite = on_rewrite, .access = on_access,
+            .response_headers = on_response_headers, .log = on_log);

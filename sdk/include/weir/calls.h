@@ -105,7 +105,8 @@ static inline weir_status weir_query_replace(weir_request *request, weir_str raw
 }
 /* Best in configure(): names cost nothing afterwards. The same number for the same spelling, as
  * long as the process lives; it means nothing in another. 0: not a header name, above 256 bytes, no
- * memory, or more than 4096 names of one process. [configure, worker] */
+ * memory, or more than 4096 names of one process. Refuse the configuration then: 0 reads as a
+ * header that nobody sent. [configure, worker] */
 static inline weir_header_id weir_header_intern(weir_str name)
 {
     return weir_host_table->header_intern(weir_host_table, name);

@@ -158,7 +158,7 @@ typedef struct weir_field {
     uint32_t element; /* LIST: type of its elements */
     uint32_t flags;   /* WEIR_REQUIRED and the like */
     const char *key;  /* the YAML's word; NULL: the same as `name` */
-    const char *def;  /* default as YAML text; NULL: none */
+    const char *def;  /* default as YAML text: "'*'", for a bare * is none; NULL: none */
     double min, max;  /* inclusive, checked when either is not 0; max 0: no upper bound */
     const char *const *choices; /* ENUM (and lists of ENUM): ends with NULL */
     const char
