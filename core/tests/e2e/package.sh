@@ -160,7 +160,7 @@ generator=()
     { tail -n 30 "$work/nine.log" >&2; fail "they do not build against the installed SDK"; }
 [ "$(sed -n 's/^WeirPlugin_DIR:PATH=//p' "$nine/build/CMakeCache.txt")" = \
     "$prefix/lib/cmake/WeirPlugin" ] || fail "another WeirPlugin was found"
-! grep -rlF -e "$WEIR_SOURCE_DIR/" -e "$WEIR_BUILD_DIR/" "$nine/build" --include='*.so' \
+! grep -rlF -e "$WEIR_SOURCE_DIR/" -e "$WEIR_BUILD_DIR/" "$nine/build" \
     --include='*.ninja' --include='*.d' --include='*.make' || fail "these know weir's own tree"
 for installed in "$prefix"/lib/weir/plugins/*.so; do
     built=$nine/build/$(basename "$installed")

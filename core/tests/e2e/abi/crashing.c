@@ -138,7 +138,7 @@ END(do_half)
 /* Until the master stops reading. */
 END(do_flood)
 {
-    struct head head = {0x77656972u, 6, 1, 0, 0};
+    struct head head = {0x77656972u, 8 /* PREPARED */, 1, 0, 0};
     int fd = find_channel(), refused = 0;
     for (int i = 0; i < 20000 && refused < 1000; i++) {
         if (write(fd, &head, sizeof(head)) < 0) {
@@ -157,7 +157,7 @@ END(do_command)
 /* More descriptors than any message has. */
 END(do_descriptors)
 {
-    struct head head = {0x77656972u, 6, 1, 0, 1};
+    struct head head = {0x77656972u, 8 /* PREPARED */, 1, 0, 1};
     int fds[2] = {0, 0};
     struct iovec part = {&head, sizeof(head)};
     union {
