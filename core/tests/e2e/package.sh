@@ -17,10 +17,12 @@ unset WEIR WEIR_BINARY WEIR_PLUGIN_DIR WEIR_PLUGIN_PATH
 sanitized=$(sed -n 's/^WEIR_SANITIZE:[A-Z]*=//p' "$WEIR_BUILD_DIR/CMakeCache.txt")
 full=${WEIR_PACKAGES:-}
 [ -n "$sanitized" ] || full=full
-if [ "$full" = full ] && ! { command -v cpack && command -v dpkg-deb; } >/dev/null; then
-    echo "package: there is no cpack or dpkg-deb, so no Debian packages"
-    full=
-fi
+for tool in cpack dpkg-deb dpkg-shlibdeps file; do
+    if [ "$full" = full ] && ! command -v "$tool" >/dev/null; then
+        echo "package: there is no $tool, so no Debian packages"
+        full=
+    fi
+done
 
 # ---- what is installed, and what should be
 
