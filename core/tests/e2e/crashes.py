@@ -161,6 +161,9 @@ def crash_everywhere(port, how, places, problems):
                 what = f"{ENDS[how]} " + blame(name, knows_route,
                                                request if knows_request else None)
                 worker, trace = death_line(weir, what)
+                if how != "overflow":  # its lines come one by one
+                    wait_for("all of the backtrace", lambda: " weir+0x" in death_line(weir, what)[1])
+                    worker, trace = death_line(weir, what)
                 check_backtrace(trace, how, where)
                 if how == "loop":
                     # The same words before it is ended, as far as the master knows them.
