@@ -91,6 +91,26 @@ static enum phase_result fail(struct weir_request *request, struct walk *walk, b
     return PHASE_FAILED;
 }
 
+const char *verdict_word(const struct weir_request *request, const struct walk *walk,
+                         weir_verdict verdict)
+{
+    bool has_answer = walk->answered || (!request->has_response && request->reply.status != 0);
+    switch (verdict) {
+    case WEIR_NEXT:
+        return "NEXT";
+    case WEIR_DONE:
+        if (walk->phase == PHASE_RESPONSE_BODY)
+            return "FAIL (DONE in response_body)";
+        return has_answer ? "DONE" : "FAIL (DONE without an answer)";
+    case WEIR_WAIT:
+        return walk->park != NULL ? "WAIT" : "FAIL (WAIT for nothing)";
+    case WEIR_FAIL:
+        return "FAIL";
+    default:
+        return "FAIL (no verdict)";
+    }
+}
+
 enum phase_result hook_settle(struct weir_request *request, struct walk *walk, weir_verdict verdict,
                               bool *out_failed)
 {

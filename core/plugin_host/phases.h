@@ -76,6 +76,9 @@ static inline void hook_leave(struct weir_request *request, struct walk *walk)
         timing_hook_ends(request, walk);
     hook_unmark(request, walk);
 }
+/* What hook_settle() will make of a verdict: "NEXT", "FAIL (DONE without an answer)" … */
+const char *verdict_word(const struct weir_request *request, const struct walk *walk,
+                         weir_verdict verdict);
 /* What the verdict of a hook that has returned means. NEXT: go on behind walk->entry; also after a
  * FAIL of a policy that fails open (*out_failed, may be NULL, tells). */
 enum phase_result hook_settle(struct weir_request *request, struct walk *walk, weir_verdict verdict,

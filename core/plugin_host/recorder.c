@@ -167,27 +167,6 @@ static void put_hook(struct buf *out, const struct walk *walk)
         buf_printf(out, "/%.*s", SPAN_ARG(policy->instance_name));
 }
 
-/* What hook_settle() will make of it. */
-static const char *word_for(const struct weir_request *request, const struct walk *walk,
-                            weir_verdict verdict)
-{
-    bool has_answer = walk->answered || (!request->has_response && request->reply.status != 0);
-    switch (verdict) {
-    case WEIR_NEXT:
-        return "NEXT";
-    case WEIR_DONE:
-        if (walk->phase == PHASE_RESPONSE_BODY)
-            return "FAIL (DONE in response_body)";
-        return has_answer ? "DONE" : "FAIL (DONE without an answer)";
-    case WEIR_WAIT:
-        return walk->park != NULL ? "WAIT" : "FAIL (WAIT for nothing)";
-    case WEIR_FAIL:
-        return "FAIL";
-    default:
-        return "FAIL (no verdict)";
-    }
-}
-
 void recorder_verdict(struct weir_request *request, const struct walk *walk,
                       const struct recorded_piece *piece, const char *woken, weir_verdict verdict)
 {
@@ -197,7 +176,7 @@ void recorder_verdict(struct weir_request *request, const struct walk *walk,
         buf_printf(out, " %zu%s", piece->size, piece->last ? " last" : "");
     if (woken != NULL)
         buf_printf(out, " %s", woken);
-    buf_printf(out, " %s\n", word_for(request, walk, verdict));
+    buf_printf(out, " %s\n", verdict_word(request, walk, verdict));
 }
 
 void recorder_log_hook(struct weir_request *request, const struct walk *walk)

@@ -56,30 +56,10 @@ static void write_names(kit_request *r, const struct walk *walk)
         buf_printf(&r->trace, "/%.*s", SPAN_ARG(policy->instance_name));
 }
 
-/* As hook_settle() of the plugin host will see it. */
-static const char *word_for(const kit_request *r, const struct walk *walk, weir_verdict verdict)
-{
-    bool has_answer = walk->answered || (!r->request.has_response && r->request.reply.status != 0);
-    switch (verdict) {
-    case WEIR_NEXT:
-        return "NEXT";
-    case WEIR_DONE:
-        if (walk->phase == PHASE_RESPONSE_BODY)
-            return "FAIL (DONE in response_body)";
-        return has_answer ? "DONE" : "FAIL (DONE without an answer)";
-    case WEIR_WAIT:
-        return walk->park != NULL ? "WAIT" : "FAIL (WAIT for nothing)";
-    case WEIR_FAIL:
-        return "FAIL";
-    default:
-        return "FAIL (no verdict)";
-    }
-}
-
 static weir_verdict note(kit_request *r, const struct walk *walk, weir_verdict verdict)
 {
     r->kit->running = NULL;
-    buf_printf(&r->trace, " %s\n", word_for(r, walk, verdict));
+    buf_printf(&r->trace, " %s\n", verdict_word(&r->request, walk, verdict));
     if (r->trace.failed)
         kit_die("no memory");
     return verdict;
