@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <weir_testkit.h>
 
-enum { YAML_LIMIT = 1 << 20 };
+enum { YAML_LIMIT = 1 << 20, IMAGE_LIMIT = 64 << 20 };
 
 /* Asked at the end by LeakSanitizer, when it is in this process: what a plugin leaks is the
  * business of `fuzz`, which has said so. */
@@ -81,21 +81,12 @@ int subject_open(struct subject *subject, const char *verb, const char *file, co
 
 /* ---- the folder */
 
-/* The file is read into room of its own size: the limit of tool_read_file() is what it takes. */
-static char *read_image(const struct subject *subject, size_t *out_size)
-{
-    struct stat info;
-    if (stat(subject->image, &info) != 0)
-        return NULL;
-    return tool_read_file(subject->image, (size_t)info.st_size + 1, out_size);
-}
-
 static bool write_image(const struct subject *subject)
 {
     char path[sizeof(subject->folder) + sizeof(subject->name) + 8];
     char beside[sizeof(path) + 8];
     size_t size = 0;
-    char *bytes = read_image(subject, &size);
+    char *bytes = tool_read_file(subject->image, IMAGE_LIMIT, &size);
     if (bytes == NULL)
         return false;
     (void)snprintf(path, sizeof(path), "%s/%s.so", subject->folder, subject->name);
@@ -168,7 +159,7 @@ const char *subject_sanitizer(const struct subject *subject)
 {
     static char name[64];
     size_t size = 0;
-    char *bytes = read_image(subject, &size);
+    char *bytes = tool_read_file(subject->image, IMAGE_LIMIT, &size);
     const char *found = bytes == NULL ? NULL : memmem(bytes, size, "libasan.so.", 11);
     if (found != NULL)
         (void)snprintf(name, sizeof(name), "%.*s", (int)sizeof(name) - 1, found);

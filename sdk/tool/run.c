@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "tool.h"
 
 /* Between fork and exec: only what is allowed after a fork. */
@@ -116,21 +117,17 @@ bool tool_beside(const char *rest, char *out, size_t size)
 
 char *tool_read_file(const char *path, size_t limit, size_t *out_size)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return NULL;
-    char *text = malloc(limit + 1);
-    size_t size = text == NULL ? 0 : fread(text, 1, limit, file);
-    bool whole = text != NULL && ferror(file) == 0 && getc(file) == EOF;
-    int reason = text == NULL ? ENOMEM : ferror(file) != 0 ? errno : EFBIG;
-    (void)fclose(file);
-    if (!whole) {
-        free(text);
+    struct buf file = BUF_INIT;
+    enum weir_err err = buf_read_file(&file, path, limit);
+    int reason = err == WEIR_ERR_SYSTEM ? errno : err == WEIR_ERR_LIMIT ? EFBIG : ENOMEM;
+    size_t size = file.size;
+    buf_byte(&file, '\0');
+    if (err != WEIR_OK || file.failed) {
+        buf_free(&file);
         errno = reason;
         return NULL;
     }
-    text[size] = '\0';
     if (out_size != NULL)
         *out_size = size;
-    return text;
+    return file.data;
 }
